@@ -1,0 +1,98 @@
+"""The command ``vqgan``: its commands, and the one place where errors become messages and exit codes.
+
+A command is a module of this folder that imports nothing heavy at its top, and a line below.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vqgan_cli import __version__
+from vqgan_cli.cli import console, presets
+from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
+from vqgan_cli.core.errors import VqganError
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="vqgan",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Start here:  vqgan train-ae --preset demo",
+)
+app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        console.data(f"vqgan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train VQGAN tokenizers on images, turn images into integer codes, and codes into images."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: without the program's name; None: those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed, 130 interrupted, 143
+        terminated.
+    """
+    try:
+        try:
+            app(arguments, prog_name="vqgan")
+            code = 0
+        except SystemExit as stop:  # Typer's way out, usage errors included.
+            code = stop.code if isinstance(stop.code, int) else 1
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of stdout left, as `head` does. The interpreter flushes again on its way out, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except VqganError as error:
+        _print_traceback_if_asked()
+        console.error(error.message, error.hint)
+        return error.exit_code
+    except Exception as error:
+        _print_traceback_if_asked()
+        hint = None if _debug() else "This is a bug in vqgan. The same command with --debug shows where."
+        console.error(f"internal error: {type(error).__name__}: {error}", hint)
+        return 1
+    return code
+
+
+def main() -> None:
+    """Runs the command line of this process and exits with its code."""
+    sys.exit(run())
+
+
+def _debug() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def _print_traceback_if_asked() -> None:
+    if _debug():
+        traceback.print_exc()

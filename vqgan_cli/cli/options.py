@@ -1,0 +1,163 @@
+"""Options that several commands share, each declared once.
+
+A command takes the alias as the type of its parameter and states only the default::
+
+    def encode(device: Device = "auto", quiet: Quiet = False, debug: Debug = False) -> None: ...
+
+``quiet`` and ``debug`` act where they are parsed, before the body runs, so a body has no use for their values.
+They are options of the whole program as well: ``vqgan --debug encode`` and ``vqgan encode --debug`` are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vqgan_cli.cli.console import console
+
+__all__ = [
+    "DEBUG_VARIABLE",
+    "BatchSize",
+    "Data",
+    "Debug",
+    "Device",
+    "Force",
+    "Json",
+    "Out",
+    "Precision",
+    "Preset",
+    "Quiet",
+    "Seed",
+    "SetOption",
+]
+
+DEBUG_VARIABLE = "VQGAN_DEBUG"
+"""Environment variable behind ``--debug``. The option sets it, so processes that a command starts have it too."""
+
+
+def _set_debug(value: bool) -> bool:
+    if value:
+        os.environ[DEBUG_VARIABLE] = "1"
+    return value
+
+
+def _set_quiet(value: bool) -> bool:
+    if value:
+        console.quiet = True
+    return value
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    from vqgan_cli.core.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        metavar="NAME|FILE",
+        autocompletion=_complete_preset,
+        help="Experiment to start from: a name of `vqgan presets list`, or your own .yaml file.",
+    ),
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one key of the preset, such as tokenizer.codebook_size=512; may be given many times. "
+        "`vqgan presets keys` lists all keys. Named flags win over it.",
+    ),
+]
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="SOURCE",
+        help="Images: a folder (searched recursively), a quoted glob, a text file of paths, synthetic:faces or "
+        "synthetic:scenes. Without it, data.source of the preset.",
+    ),
+]
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="PATH", help="Where the result goes. Existing results are kept."),
+]
+
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Overwrite what exists; without it, that is refused.")
+]
+
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto (a CUDA GPU, else Apple's MPS, else the CPU), cpu, cuda, cuda:1, or mps.",
+    ),
+]
+
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        min=1,
+        metavar="N",
+        help="Images at a time in each process; lower it when memory runs out. "
+        "Without it in training: train_ae.batch_size of the preset.",
+    ),
+]
+
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"] | None,
+    typer.Option(
+        "--precision",
+        help="Number format of the networks. Without it in training: train_ae.precision of the preset.",
+    ),
+]
+
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        metavar="N",
+        help="Seed of all randomness: the same seed gives the same result on the same machine. "
+        "Without it in training: train_ae.seed of the preset.",
+    ),
+]
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Write the result to stdout as JSON instead of plain text.")
+]
+
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_set_quiet,
+        rich_help_panel="Every command",
+        help="No messages and no progress on stderr, only errors.",
+    ),
+]
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        callback=_set_debug,
+        rich_help_panel="Every command",
+        help=f"Show the traceback of an error; {DEBUG_VARIABLE}=1 does the same.",
+    ),
+]
