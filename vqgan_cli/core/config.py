@@ -79,7 +79,9 @@ class DataConfig(Section):
     cache: Literal["auto", "ram", "none"] = Field(
         default="auto", description="Keep decoded images in memory; auto: when they fit into 2 GiB."
     )
-    workers: Count = Field(default=2, description="Processes that read images; 0: read in the training process.")
+    workers: Count = Field(
+        default=2, description="Processes that read images; 0: read in the training process."
+    )
 
 
 class QuantizerConfig(Section):
@@ -96,7 +98,9 @@ class QuantizerConfig(Section):
         default=0.05,
         description="ema: codes whose running count per step falls below this restart at a vector of the batch.",
     )
-    temperature: Annotated[float, Field(gt=0)] = Field(default=1.0, description="gumbel: temperature at step 0.")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="gumbel: temperature at step 0."
+    )
     temperature_end: Annotated[float, Field(gt=0)] = Field(
         default=0.0625, description="gumbel: temperature when the schedule ends."
     )
@@ -107,42 +111,48 @@ class QuantizerConfig(Section):
     straight_through: bool = Field(
         default=True, description="gumbel: hard samples forward, soft gradients backward."
     )
-    hidden_channels: Count = Field(
-        default=0, description="gumbel: channels into the logits; 0: the tokenizer's z_channels."
-    )
 
 
 class TokenizerConfig(Section):
     """Architecture of encoder, quantizer and decoder (Esser et al. 2021, table 7)."""
 
-    in_channels: Positive = Field(default=3, description="Channels in: 3 for RGB, the class count for label maps.")
+    in_channels: Positive = Field(
+        default=3, description="Channels in: 3 for RGB, the class count for label maps."
+    )
     out_channels: Positive = Field(default=3, description="Channels out: as in_channels, except for logits.")
     channels: Positive = Field(default=128, description="Channels at full resolution; a multiple of 32.")
     channel_multipliers: tuple[Positive, ...] = Field(
         default=(1, 1, 2, 2, 4),
         description="Channel factor per level; each level after the first halves the size, so f = 2^(levels - 1).",
     )
-    res_blocks: Positive = Field(default=2, description="Residual blocks per level; the decoder has one more.")
+    res_blocks: Positive = Field(
+        default=2, description="Residual blocks per level; the decoder has one more."
+    )
     attention_resolutions: tuple[Positive, ...] = Field(
         default=(16,), description="Feature-map sides with attention, counted from `resolution`."
     )
     mid_attention: bool = Field(default=True, description="Attention between the two blocks at the bottom.")
-    resolution: Positive = Field(default=256, description="Image side from which attention_resolutions count.")
+    resolution: Positive = Field(
+        default=256, description="Image side from which attention_resolutions count."
+    )
     z_channels: Positive = Field(default=256, description="Channels of the encoder's output.")
     dropout: Fraction = Field(default=0.0, description="Dropout inside the residual blocks.")
     codebook_size: Annotated[int, BeforeValidator(_plain_int), Field(ge=2, le=2**31)] = Field(
         default=1024, description="Number of codes, K."
     )
     codebook_dim: Positive = Field(default=256, description="Length of a codebook vector.")
-    quantizer: QuantizerConfig = Field(default_factory=QuantizerConfig, description="Quantizer and its options.")
+    quantizer: QuantizerConfig = Field(
+        default_factory=QuantizerConfig, description="Quantizer and its options."
+    )
     gradient_checkpointing: bool = Field(
-        default=False, description="Recompute activations in the backward pass: less memory, about a third more time."
+        default=False,
+        description="Recompute activations in the backward pass: less memory, about a third more time.",
     )
 
     @property
     def downsampling(self) -> int:
         """f: pixels of image side per code."""
-        return 2 ** (len(self.channel_multipliers) - 1)
+        return 1 << (len(self.channel_multipliers) - 1)
 
     @model_validator(mode="after")
     def _group_norm_divides(self) -> Self:
@@ -178,7 +188,8 @@ class AdversarialConfig(Section):
 
     weight: Weight = Field(default=0.8, description="Weight of the generator's adversarial term; 0: no GAN.")
     weighting: Literal["adaptive", "fixed"] = Field(
-        default="adaptive", description="adaptive: scaled by the ratio of gradients at the decoder's last layer."
+        default="adaptive",
+        description="adaptive: scaled by the ratio of gradients at the decoder's last layer.",
     )
     max_adaptive_weight: Weight = Field(default=1e4, description="Upper clamp of the adaptive ratio.")
     loss: Literal["hinge", "vanilla", "non-saturating"] = Field(default="hinge", description="GAN loss.")
@@ -187,10 +198,13 @@ class AdversarialConfig(Section):
         description="When the discriminator starts: a step, or a fraction of all steps if below 1.",
     )
     pretrain_steps: Count = Field(
-        default=0, description="Steps that the discriminator trains alone before the generator sees its gradient."
+        default=0,
+        description="Steps that the discriminator trains alone before the generator sees its gradient.",
     )
     ramp_steps: Count = Field(default=0, description="Steps over which the adversarial weight rises from 0.")
-    lecam_weight: Weight = Field(default=0.0, description="Weight of LeCAM regularisation (Tseng et al. 2021).")
+    lecam_weight: Weight = Field(
+        default=0.0, description="Weight of LeCAM regularisation (Tseng et al. 2021)."
+    )
     channels: Positive = Field(default=64, description="Channels of the discriminator's first layer.")
     layers: Positive = Field(default=3, description="Strided layers; 3 gives a 70x70 receptive field.")
     norm: Literal["batch", "sync-batch", "group", "actnorm"] = Field(
@@ -215,14 +229,18 @@ class TrainAEConfig(Section):
         default=1,
         description="2: run the autoencoder again for the discriminator's update, as the published code does.",
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-4, description="Peak learning rate of Adam.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-4, description="Peak learning rate of Adam."
+    )
     scale_learning_rate: bool = Field(
         default=False,
         description="Multiply learning_rate by batch x processes x accumulation, as the published code does.",
     )
     betas: tuple[Fraction, Fraction] = Field(default=(0.5, 0.9), description="Adam's decay rates.")
     weight_decay: Weight = Field(default=0.0, description="Decoupled weight decay (AdamW) when above 0.")
-    schedule: Literal["constant", "cosine"] = Field(default="constant", description="Learning rate after warm-up.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="Learning rate after warm-up."
+    )
     warmup_steps: Count = Field(default=0, description="Steps of linear warm-up.")
     final_learning_rate: Fraction = Field(
         default=0.0, description="cosine: the last learning rate as a share of the peak."
@@ -231,15 +249,25 @@ class TrainAEConfig(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Decay of the averaged weights that are saved as the model; 0: no average."
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Autocast type of the networks.")
-    channels_last: bool = Field(default=True, description="Memory layout of the convolutions; faster, same result.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="Autocast type of the networks."
+    )
+    channels_last: bool = Field(
+        default=True, description="Memory layout of the convolutions; faster, same result."
+    )
     compile: bool = Field(default=False, description="torch.compile the encoder, decoder and discriminator.")
-    deterministic: bool = Field(default=False, description="Refuse nondeterministic kernels (slower on a GPU).")
+    deterministic: bool = Field(
+        default=False, description="Refuse nondeterministic kernels (slower on a GPU)."
+    )
     seed: Count = Field(default=0, description="Seed of weights, data order, augmentation and noise.")
     log_every: Positive = Field(default=10, description="Steps between lines of log.jsonl.")
-    sample_every: Count = Field(default=1000, description="Steps between grids of reconstructions; 0: only at the end.")
+    sample_every: Count = Field(
+        default=1000, description="Steps between grids of reconstructions; 0: only at the end."
+    )
     validate_every: Count = Field(default=1000, description="Steps between validations; 0: only at the end.")
-    checkpoint_every: Count = Field(default=1000, description="Steps between checkpoints; 0: only at the end.")
+    checkpoint_every: Count = Field(
+        default=1000, description="Steps between checkpoints; 0: only at the end."
+    )
     keep_checkpoints: Positive = Field(default=2, description="Newest checkpoints kept.")
 
     def adversarial_start(self) -> int:
@@ -251,7 +279,9 @@ class TrainAEConfig(Section):
 class ExperimentConfig(Section):
     """A whole experiment: what a preset file holds."""
 
-    name: str = Field(default="custom", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the preset.")
+    name: str = Field(
+        default="custom", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the preset."
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     train_ae: TrainAEConfig = Field(default_factory=TrainAEConfig)

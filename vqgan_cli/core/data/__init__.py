@@ -1,0 +1,1 @@
+"""Images, label maps and codes: reading, writing, ordering."""

@@ -1,0 +1,1 @@
+"""Pure modules: torch and their own config only."""

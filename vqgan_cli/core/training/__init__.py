@@ -1,0 +1,1 @@
+"""What the trainers share: schedules, averages, checkpoints, stops."""
