@@ -1,0 +1,200 @@
+"""Model files: weights that carry their own config and provenance, and where to find them.
+
+A model is one safetensors file. Its metadata holds a format name, the whole experiment's config as JSON, the
+fingerprint of the weights, and provenance (version, steps, data). A folder that holds ``model.safetensors`` is
+accepted wherever a model is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.errors import ModelError, OutputError, did_you_mean
+from vqgan_cli.core.files import staged_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+__all__ = [
+    "MODEL_FILE",
+    "TOKENIZER_FORMAT",
+    "ModelInfo",
+    "fingerprint",
+    "load_tokenizer",
+    "newest_tokenizer",
+    "read_model_info",
+    "resolve_model",
+    "save_tokenizer",
+]
+
+MODEL_FILE = "model.safetensors"
+TOKENIZER_FORMAT = "vqgan-tokenizer/1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself.
+
+    Attributes:
+        path: the file.
+        format: kind and version of the file, such as ``vqgan-tokenizer/1``.
+        fingerprint: hash of the weights; codes remember by it which tokenizer made them.
+        config: the experiment that trained it.
+        provenance: version, steps, data and metrics, as recorded.
+    """
+
+    path: Path
+    format: str
+    fingerprint: str
+    config: ExperimentConfig
+    provenance: dict[str, Any]
+
+
+def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of a state dict, in order of names; 64 hex digits."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # A view of the bytes works for every type, bfloat16 included, which numpy does not know.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_tokenizer(
+    path: Path, state: Mapping[str, torch.Tensor], config: ExperimentConfig, provenance: Mapping[str, Any]
+) -> str:
+    """Write a tokenizer's weights with everything needed to use them.
+
+    Returns:
+        The fingerprint of the weights.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    mark = fingerprint(tensors)
+    metadata = {
+        "format": TOKENIZER_FORMAT,
+        "fingerprint": mark,
+        "config": config.model_dump_json(),
+        "provenance": json.dumps(dict(provenance)),
+    }
+    with staged_file(path) as staging:
+        try:
+            save_file(tensors, staging, metadata)
+        except SafetensorError as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error}") from error
+    return mark
+
+
+def resolve_model(path: Path | str) -> Path:
+    """The weights file that a path names: a file, or a folder that holds ``model.safetensors``.
+
+    Raises:
+        ModelError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / MODEL_FILE).is_file():
+            return path / MODEL_FILE
+        raise ModelError(
+            f"{str(path)!r} holds no {MODEL_FILE}",
+            hint="a run writes it at its first validation and when it ends; give a run folder or a weights file",
+        )
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ModelError(f"model {str(path)!r} does not exist{did_you_mean(path.name, siblings)}")
+    return path
+
+
+def read_model_info(path: Path | str) -> ModelInfo:
+    """Read a model's metadata without its weights.
+
+    Raises:
+        ModelError: it does not exist, is damaged, or was not written by this program.
+    """
+    path = resolve_model(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{str(path)!r} is not a readable safetensors file: {error}") from error
+    if "config" not in metadata or "format" not in metadata:
+        raise ModelError(f"{str(path)!r} holds weights but no vqgan config, so it cannot be used by itself")
+    try:
+        config = ExperimentConfig.model_validate_json(metadata["config"])
+        provenance = json.loads(metadata.get("provenance", "{}"))
+    except ValueError as error:
+        raise ModelError(f"the config inside {str(path)!r} does not fit this version: {error}") from error
+    return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance)
+
+
+def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Tokenizer:
+    """Load a tokenizer for encoding and decoding.
+
+    Args:
+        path: a weights file, or a run folder.
+        device: where the weights go, such as ``cpu`` or ``cuda``.
+
+    Returns:
+        The tokenizer in evaluation mode, without gradients; see its ``encode`` and ``decode``.
+
+    Raises:
+        ModelError: the file is missing, damaged (the fingerprint does not match), or no tokenizer.
+    """
+    from safetensors.torch import load_file
+
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+    info = read_model_info(path)
+    if info.format != TOKENIZER_FORMAT:
+        raise ModelError(f"{str(info.path)!r} is a {info.format} file, not a tokenizer ({TOKENIZER_FORMAT})")
+    try:
+        state = load_file(info.path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{str(info.path)!r} is damaged: {error}") from error
+    if fingerprint(state) != info.fingerprint:
+        raise ModelError(
+            f"{str(info.path)!r} is damaged: its weights do not match the fingerprint {info.fingerprint[:12]}",
+            hint="copy the file again, or resume the run to write it anew",
+        )
+    tokenizer = Tokenizer(info.config.tokenizer)
+    try:
+        tokenizer.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
+    return tokenizer.eval().requires_grad_(False).to(device)
+
+
+def newest_tokenizer(root: Path | str = "runs") -> Path:
+    """The most recently written tokenizer in the folders below ``root``.
+
+    Raises:
+        ModelError: there is none, with the command that makes one.
+    """
+    found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in found:
+        try:
+            if read_model_info(path).format == TOKENIZER_FORMAT:
+                return path
+        except ModelError:
+            continue  # an unreadable neighbour is no reason to stop
+    raise ModelError(
+        f"no trained tokenizer under {str(root)!r}",
+        hint="name one with --ae, or train one: vqgan train-ae --preset demo",
+    )

@@ -1,0 +1,99 @@
+"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vqgan_cli.core.errors import OutputError
+
+__all__ = ["require_writable_folder", "staged_file", "staged_folder", "sync_folder", "write_text"]
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+@contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """A path beside ``target`` to write to; flushed and renamed to ``target`` at the end, removed on failure.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield staging
+        _sync_file(staging)
+        staging.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` to fill; flushed and renamed to ``target`` at the end, removed on failure.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    staging = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
+        staging.mkdir(parents=True)
+        yield staging
+        for path in staging.iterdir():
+            _sync_file(path)
+        sync_folder(staging)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Replace a text file in one step.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with staged_file(target) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Create a folder and try to write into it, before any work is done for it.
+
+    Raises:
+        OutputError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {str(folder)!r}: {error.strerror or error}",
+            hint="name another folder with --out",
+        ) from error

@@ -1,0 +1,118 @@
+"""The folder of one training run: config, log, status, samples and checkpoints."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.files import require_writable_folder, write_text
+
+__all__ = ["RunFolder", "next_free"]
+
+
+def next_free(path: Path) -> Path:
+    """``path`` itself if nothing is there, else ``path-2``, ``path-3`` and so on."""
+    candidate, number = path, 2
+    while candidate.exists() and any(candidate.iterdir()):
+        candidate = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return candidate
+
+
+class RunFolder:
+    """A run folder, locked for as long as this object lives.
+
+    The lock is the kernel's: it ends with the process, however that dies.
+
+    Raises:
+        OutputError: the folder cannot be written, is not empty and not to be continued, or another process uses it.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False, force: bool = False) -> None:
+        self.path = path
+        require_writable_folder(path)
+        self._lock = (path / ".lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"another process is writing to {str(path)!r}",
+                hint="wait for it, or name another folder with --out",
+            ) from error
+        content = [entry for entry in path.iterdir() if entry.name != ".lock"]
+        if content and force:
+            for entry in content:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        elif content and not resume:
+            raise OutputError(
+                f"{str(path)!r} exists and is not empty", hint="go on with --resume, replace it with --force"
+            )
+        self.samples.mkdir(exist_ok=True)
+        self._log: TextIO | None = None
+
+    @property
+    def samples(self) -> Path:
+        """Folder of pictures made during training."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved config, as YAML."""
+        write_text(self.path / "config.yaml", text)
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """Say what the run is doing or why it ended: ``running``, ``finished``, ``stopped`` or ``failed``."""
+        record = {"state": state, "time": _now(), "pid": os.getpid(), **details}
+        write_text(self.path / "status.json", json.dumps(record, indent=2) + "\n")
+
+    def read_status(self) -> dict[str, Any]:
+        """The last status, or an empty dict."""
+        try:
+            return dict(json.loads((self.path / "status.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Add one line to ``log.jsonl``."""
+        if self._log is None:
+            self._log = (self.path / "log.jsonl").open("a", encoding="utf-8")
+        try:
+            self._log.write(json.dumps({"step": step, "time": _now(), **values}) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}") from error
+
+    def rewind_log(self, step: int) -> None:
+        """Drop the lines after ``step``, which a resumed run writes again."""
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                continue  # the last line of a killed process may be cut short
+        write_text(path, "".join(kept))
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._log is not None:
+            self._log.close()
+        self._lock.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

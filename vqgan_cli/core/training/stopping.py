@@ -1,0 +1,68 @@
+"""When to stop early: signals and a time limit, agreed among all processes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["StopRequest"]
+
+
+class StopRequest:
+    """Notes SIGINT, SIGTERM and a time limit, so that the loop can end between two steps.
+
+    Used as a context manager around the work. The first Ctrl-C asks for an orderly stop; the second one raises
+    KeyboardInterrupt at once. SIGTERM asks for an orderly stop however often it comes.
+    """
+
+    REASONS = ("", "time limit", "interrupted", "terminated")  # in rising priority; index = agreed number
+
+    def __init__(
+        self, max_seconds: float | None = None, on_signal: Callable[[str], None] | None = None
+    ) -> None:
+        self._deadline = time.monotonic() + max_seconds if max_seconds is not None else None
+        self._on_signal = on_signal
+        self._requested = 0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._requested == 2:
+            raise KeyboardInterrupt
+        self._requested = max(self._requested, 3 if number == signal.SIGTERM else 2)
+        if self._on_signal is not None:
+            self._on_signal(self.REASONS[self._requested])
+
+    def pending(self) -> bool:
+        """Whether this process has been asked to stop; other processes may not know yet."""
+        return bool(self._local())
+
+    def agreed(self, device: torch.device | str = "cpu") -> str:
+        """The reason to stop that all processes share now, or an empty string. All processes must call it."""
+        number = self._local()
+        if dist.is_available() and dist.is_initialized():
+            flag = torch.tensor(number, device=device)
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+            number = int(flag)
+        return self.REASONS[number]
+
+    def _local(self) -> int:
+        if self._requested:
+            return self._requested
+        return int(self._deadline is not None and time.monotonic() >= self._deadline)
