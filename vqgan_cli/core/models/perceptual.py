@@ -176,8 +176,8 @@ def features_distance(network: str, weights: Mapping[str, Tensor], *, logits: bo
     _load(classifier, name, weights)
     extraction = importlib.import_module("torchvision.models.feature_extraction")
     if logits:
-        stages.append(extraction.get_graph_node_names(classifier)[1][-1])
-    extractor = extraction.create_feature_extractor(classifier, stages)
+        stages.append(extraction.get_graph_node_names(classifier, suppress_diff_warning=True)[1][-1])
+    extractor = extraction.create_feature_extractor(classifier, stages, suppress_diff_warning=True)
     return PerceptualDistance(_StageFeatures(extractor), smallest_size=_smallest_size(extractor))
 
 

@@ -1,0 +1,150 @@
+"""Pretrained classifiers for the perceptual distance: find, download, verify and read their files.
+
+The cache is torch's own (``$TORCH_HOME/hub/checkpoints``), so weights that another program has downloaded are used,
+and a file copied there by hand is found. The names of published files end in the start of their SHA-256, which is
+checked every time before a file is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import pickle
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vqgan_cli.core.config import PerceptualConfig
+from vqgan_cli.core.errors import WeightsError
+from vqgan_cli.core.models.perceptual import (
+    LPIPS_NETWORKS,
+    PerceptualDistance,
+    features_distance,
+    lpips_distance,
+    torchvision_name,
+)
+from vqgan_cli.core.models.torchvision_compat import import_lpips, import_torchvision
+
+__all__ = ["cached_weights", "load_perceptual", "read_weights"]
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+_DOWNLOAD_TIMEOUT = (
+    30.0  # seconds without an answer; a firewall that drops packets would hold a run for minutes
+)
+_CHANGE_THE_LOSS = (
+    "train without this term: --set train_ae.perceptual.kind=none; or with a classifier at hand: "
+    "--set train_ae.perceptual.kind=features --set train_ae.perceptual.network=NAME "
+    "--set train_ae.perceptual.weights=FILE"
+)
+
+
+def load_perceptual(config: PerceptualConfig) -> PerceptualDistance | None:
+    """The distance that a config describes, on the CPU; None for kind none.
+
+    Raises:
+        ConfigError: an unknown network.
+        WeightsError: weights that are neither in a file, nor cached, nor downloadable; or damaged; or of another
+            network.
+    """
+    if config.kind == "none":
+        return None
+    name = torchvision_name(config.network, lpips=config.kind == "lpips")
+    weights = read_weights(Path(config.weights) if config.weights else _cached_or_downloaded(name))
+    if config.kind == "lpips":
+        linear = Path(import_lpips().__file__ or "").parent / f"weights/v0.1/{config.network}.pth"
+        return lpips_distance(config.network, weights, read_weights(linear))
+    return features_distance(name, weights, logits=config.logits)
+
+
+def cached_weights() -> list[tuple[str, Path | None]]:
+    """For each LPIPS network (vgg, alex, squeeze) the cached file of its weights, or None."""
+    files = [(network, _cache_file(_url(name))) for network, name in LPIPS_NETWORKS.items()]
+    return [(network, file if file.is_file() else None) for network, file in files]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """State dict of a ``.safetensors`` file, or of a ``.pth`` file by torch's reader for tensors only.
+
+    Raises:
+        WeightsError: no such file; a SHA-256 other than the file's name says; or damaged or foreign content.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no file with perceptual weights at {str(path)!r}", hint=_CHANGE_THE_LOSS)
+    expected = _HASH_IN_NAME.search(path.name)
+    if expected:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected[1])]
+        if found != expected[1]:
+            raise WeightsError(
+                f"the weights {str(path)!r} are corrupt: their SHA-256 starts with {found}, expected {expected[1]}",
+                hint="delete the file, so that it is downloaded again, or replace it by a good copy",
+            )
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"cannot read the weights {str(path)!r}: {reason}") from None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise WeightsError(f"{str(path)!r} holds no state dict: expected names and tensors, nothing else")
+    # DenseNet's published files spell their layers `norm.1` where torchvision's modules are called `norm1`.
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", key): weights[key] for key in weights}
+
+
+def _url(name: str) -> str:
+    """Where torchvision's default weights of a classifier are published."""
+    return str(import_torchvision().models.get_model_weights(name).DEFAULT.url)
+
+
+def _cache_file(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def _cached_or_downloaded(name: str) -> Path:
+    url = _url(name)
+    file = _cache_file(url)
+    if file.is_file():
+        return file
+    expected = _HASH_IN_NAME.search(file.name)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(_DOWNLOAD_TIMEOUT):
+            torch.hub.download_url_to_file(
+                url, str(file), hash_prefix=expected[1] if expected else None, progress=sys.stderr.isatty()
+            )
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        raise WeightsError(
+            f"the perceptual loss needs {file.name}, which is not cached and cannot be downloaded ({error})",
+            hint=f"put the file from {url} into {file.parent}; or {_CHANGE_THE_LOSS}",
+        ) from None
+    return file
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    # torch.hub leaves the timeout to the process-wide default, which is none.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
