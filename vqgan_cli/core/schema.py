@@ -175,30 +175,19 @@ def _shown(value: Any) -> str:
 
 
 def _nearest_key(loc: Location) -> str:
-    """The key that an unknown one was probably meant to be: of another section, misspelt, or both."""
+    """The key that an unknown one was probably meant to be: misspelt, of another section, or both."""
     *section, name = (str(part) for part in loc)
-    prefix = ".".join(section) + "." if section else ""
+    prefix = "".join(f"{part}." for part in section)
     keys = [key for key, _ in _fields(ExperimentConfig)]
     if name in keys:
         return " (write its section and the key below it on lines of their own)"
-    if not section:
-        keys += list(ExperimentConfig.model_fields)
-    leaves = {key.rpartition(".")[2] for key in keys}
-    beside = {
-        key.removeprefix(prefix).partition(".")[0]
-        for key in [*keys, *ExperimentConfig.model_fields]
-        if key.startswith(prefix)
-    }
-    for candidates in ([name] if name in leaves else [], beside, leaves):
-        match = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
-        if match:
-            return _suggestion(match[0], prefix, keys, beside)
-    return ""
-
-
-def _suggestion(leaf: str, prefix: str, keys: list[str], beside: set[str]) -> str:
-    if leaf in beside:
-        return f" (did you mean {prefix + leaf!r}?)"
-    found = [key for key in keys if key.rpartition(".")[2] == leaf]
-    here = [key for key in found if key.startswith(prefix)] or found
-    return f" (did you mean {' or '.join(map(repr, here[:2]))}?)"
+    beside = {key.removeprefix(prefix).partition(".")[0] for key in keys if key.startswith(prefix)}
+    elsewhere = {key.rpartition(".")[2] for key in keys}
+    match = difflib.get_close_matches(name, beside | elsewhere, n=1, cutoff=0.6)
+    if not match:
+        return ""
+    nearest = [prefix + match[0]]
+    if match[0] not in beside:
+        nearest = [key for key in keys if key.rpartition(".")[2] == match[0]]
+        nearest = [key for key in nearest if key.startswith(prefix)] or nearest
+    return f" (did you mean {' or '.join(map(repr, nearest[:2]))}?)"

@@ -1,0 +1,144 @@
+"""Help: every command and option has it, it loads nothing heavy, and the README's commands parse."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from tests.conftest import ROOT, RunVqgan
+from vqgan_cli.cli.app import app
+
+README = ROOT / "README.md"
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(words, command) for the program, each group and each command of Typer's tree."""
+    command = command or get_command(app)
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*path, name))
+
+
+TREE = dict(commands())
+LEAVES = {path: command for path, command in TREE.items() if not hasattr(command, "commands")}
+
+
+@pytest.mark.parametrize("path", TREE, ids=lambda path: " ".join(path) or "vqgan")
+def test_command_and_all_its_options_have_help(path: tuple[str, ...]) -> None:
+    command = TREE[path]
+    assert len(command.help or "") > 20
+    for parameter in command.params:
+        assert len(parameter.help or "") > 10, f"{' '.join(path)}: {parameter.name} has no help"
+    # Help shows single line breaks as they are, so the first paragraph, which lists show, is one line.
+    assert "\n" not in command.help.split("\n\n")[0]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_command_has_an_example_and_the_common_options(path: tuple[str, ...]) -> None:
+    command = LEAVES[path]
+    assert f"vqgan {' '.join(path)}" in (command.epilog or ""), "an example in the epilog"
+    assert {"quiet", "debug"} <= {parameter.name for parameter in command.params}
+    for line in re.findall(r"vqgan [^\n]+", command.epilog):
+        parse(line)
+
+
+@pytest.mark.parametrize("path", TREE, ids=lambda path: " ".join(path) or "vqgan")
+def test_help_runs(path: tuple[str, ...], run_vqgan: RunVqgan) -> None:
+    done = run_vqgan(*path, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for parameter in TREE[path].params:
+        assert (
+            max(parameter.opts, key=len).strip("-") in done.stdout.lower() or parameter.metavar in done.stdout
+        )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["presets", "--help"], ["presets", "lst"]])
+def test_help_and_usage_errors_load_nothing_heavy(arguments: list[str]) -> None:
+    # Typer itself loads pydantic once it has options to parse; plain --help stops before that.
+    code = f"""
+import sys
+from vqgan_cli.cli.app import run
+run({arguments!r})
+heavy = {{"torch", "numpy", "yaml", "PIL", "accelerate", "vqgan_cli.core.config"}} & set(sys.modules)
+if {arguments == ["--help"]}:
+    heavy |= {{"pydantic"}} & set(sys.modules)
+sys.exit(f"loaded {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["presets", "list"], ["presets", "show", "absent"], ["presets", "keys"]]
+)
+def test_presets_load_no_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys; from vqgan_cli.cli.app import run; run({arguments!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def readme_commands() -> list[str]:
+    if not README.is_file():
+        return []
+    blocks = re.findall(r"^```(?:bash|console|sh|shell)\n(.*?)^```", README.read_text("utf-8"), re.S | re.M)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line.strip().removeprefix("$ ") for line in lines if re.match(r"\s*(\$ )?vqgan ", line)]
+
+
+def parse(line: str) -> None:
+    """Parses one command line by Typer's own tree; its body does not run. Raises for what Typer would refuse."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in lexer:
+        if set(word) <= set("|&;<>()"):
+            break
+        words.append(word)
+    command: Any = get_command(app)
+    assert words.pop(0) == "vqgan", line
+    context = command.make_context("vqgan", list(words), resilient_parsing=True)
+    rest = [*context._protected_args, *context.args]
+    while hasattr(command, "commands"):
+        if not rest:
+            return
+        name = rest.pop(0)
+        assert name in command.commands, f"{line!r}: no command {name!r}"
+        command = command.commands[name]
+    if not {"--help", "-h"} & set(rest):
+        command.make_context(name, rest)
+
+
+@pytest.mark.skipif(not README.is_file(), reason="no README.md")
+@pytest.mark.parametrize("line", readme_commands())
+def test_readme_commands_parse(line: str) -> None:
+    parse(line)
+
+
+def test_parse_refuses_what_the_program_refuses() -> None:
+    parse("vqgan presets list --json | head -1  # comment")
+    parse("vqgan --quiet presets copy faces 'a b.yaml'")
+    for line in ("vqgan presets lst", "vqgan presets list --jsn", "vqgan presets show"):
+        with pytest.raises(Exception, match=r"No such|no command|Missing"):
+            parse(line)
+
+
+def test_choices_of_options_are_those_of_the_config() -> None:
+    """Oracle: the declared field. The options repeat it, because importing pydantic would slow help down."""
+    from typing import get_args
+
+    from vqgan_cli.cli.options import Precision
+    from vqgan_cli.core.config import TrainAEConfig
+
+    literal, _none = get_args(get_args(Precision)[0])
+    assert literal == TrainAEConfig.model_fields["precision"].annotation
