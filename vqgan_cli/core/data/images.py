@@ -15,8 +15,9 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from vqgan_cli.core.data.pixels import gray_spread, orientation, to_rgb, upright
 from vqgan_cli.core.errors import ImageError, OutputError, UsageError
 
 __all__ = [
@@ -81,7 +82,7 @@ def read_image(
         if min_side is not None:
             image.draft(None, (min_side, min_side))  # no effect on formats other than JPEG
         image.load()
-        return _upright(_to_rgb(image, path, background), _orientation(image))
+        return upright(to_rgb(image, background), orientation(image))
 
 
 def read_label_map(path: Path | str, *, max_megapixels: float = 200.0) -> LabelMap:
@@ -98,7 +99,7 @@ def read_label_map(path: Path | str, *, max_megapixels: float = 200.0) -> LabelM
             raise ImageError(
                 path, f"is {image.format}, which does not keep class indices; label maps must be PNG"
             )
-        spread = _gray_spread(image)
+        spread = gray_spread(image)
         image.load()
         values = np.asarray(image)
         if image.mode in ("1", "L", "P"):
@@ -107,7 +108,7 @@ def read_label_map(path: Path | str, *, max_megapixels: float = 200.0) -> LabelM
             labels = values.astype(np.uint16)
         else:
             raise ImageError(path, f"is {image.mode}: a label map has one channel of class indices")
-        return _upright(labels, _orientation(image))
+        return upright(labels, orientation(image))
 
 
 def image_size(path: Path | str, *, max_megapixels: float = 200.0) -> tuple[int, int]:
@@ -118,7 +119,7 @@ def image_size(path: Path | str, *, max_megapixels: float = 200.0) -> tuple[int,
     """
     with _opened(path, max_megapixels) as image:
         # Pillow swaps the size of a turned TIFF when it opens it, that of other formats not even on loading.
-        turned = image.format != "TIFF" and _orientation(image) >= 5
+        turned = image.format != "TIFF" and orientation(image) >= 5
         width, height = image.size
     return (width, height) if turned else (height, width)
 
@@ -237,74 +238,3 @@ def _check_shape(path: Path | str, width: int, height: int, max_megapixels: floa
         raise ImageError(path, f"{shape}: aspect ratio above {MAX_ASPECT}")
     if min(width, height) < MIN_SIDE:
         raise ImageError(path, f"{shape}: a side below {MIN_SIDE} pixels")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Metadata of any brokenness; viewers show such pictures as they are stored.
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _upright(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Undo an EXIF orientation (1-8): the first two axes are the rows and columns that are stored."""
-    if orientation >= 5:
-        values = values.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    return np.ascontiguousarray(values)
-
-
-def _gray_spread(image: Image.Image) -> int:
-    """What Pillow multiplies gray of 2 or 4 bits with, to spread it over 0-255 (before loading)."""
-    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
-        return 1
-    rawmode = image.tile[0][3]
-    if isinstance(rawmode, tuple):
-        rawmode = rawmode[0]
-    return {"L;2": 85, "L;4": 17}.get(str(rawmode), 1)
-
-
-def _to_rgb(image: Image.Image, path: Path | str, background: tuple[int, int, int]) -> UInt8:
-    transparent = image.info.get("transparency")
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        gray = _scaled_gray(values, _full_scale(image, values, path))
-        rgb = np.repeat(gray[:, :, None], 3, axis=2)
-        if not isinstance(transparent, int):
-            return rgb
-        alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
-        return _composite(rgb, alpha, background)
-    if transparent is None and image.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
-        return np.asarray(image.convert("RGB"))
-    rgba = np.asarray(image.convert("RGBA"))
-    return _composite(rgba[:, :, :3], rgba[:, :, 3], background)
-
-
-def _composite(rgb: UInt8, alpha: UInt8, background: tuple[int, int, int]) -> UInt8:
-    """``alpha * rgb + (1 - alpha) * background`` with alpha in 255ths, rounded to the nearest."""
-    weight = alpha[:, :, None].astype(np.uint16)
-    behind = np.array(background, np.uint16)
-    # At most 255 * 255 + 127, which 16 bits hold.
-    blended = (rgb * weight + behind * (255 - weight) + 127) // 255
-    return blended.astype(np.uint8)
-
-
-def _full_scale(image: Image.Image, values: npt.NDArray[Any], path: Path | str) -> float:
-    """The sample value that means white, for gray with more than 8 bits."""
-    lowest, highest = float(values.min()), float(values.max())
-    if not np.isfinite([lowest, highest]).all() or lowest < 0:
-        raise ImageError(path, "has negative or undefined sample values, whose scale is unknown")
-    if image.mode == "F":
-        # Floating point has no scale of its own; 0-1 is the convention, integers in disguise the exception.
-        return next((scale for scale in (1.0, 255.0, 65535.0) if highest <= scale), highest)
-    # TIFF has gray of 12 and 32 bits as well; everything else that arrives here has 16.
-    bits = image.tag_v2.get(258, (16,)) if hasattr(image, "tag_v2") else (16,)
-    return float(2 ** bits[0] - 1)
-
-
-def _scaled_gray(values: npt.NDArray[Any], full_scale: float) -> UInt8:
-    return np.rint(values.astype(np.float64) * (255.0 / full_scale)).clip(0, 255).astype(np.uint8)
