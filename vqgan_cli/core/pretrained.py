@@ -133,7 +133,8 @@ def _cached_or_downloaded(name: str) -> Path:
             )
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"the perceptual loss needs {file.name}, which is not cached and cannot be downloaded ({error})",
+            f"the perceptual loss needs {file.name}, which is not cached and cannot be downloaded "
+            f"({getattr(error, 'reason', error)})",
             hint=f"put the file from {url} into {file.parent}; or {_CHANGE_THE_LOSS}",
         ) from None
     return file

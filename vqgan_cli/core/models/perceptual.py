@@ -281,7 +281,8 @@ def _load(module: nn.Module, network: str, weights: Mapping[str, Tensor]) -> Non
     try:
         module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise _other_network(network, str(error).splitlines()[1].strip()) from None
+        # The first key of the first complaint says enough; torch lists them all.
+        raise _other_network(network, str(error).splitlines()[1].strip().partition(", ")[0]) from None
     module.float()
 
 
