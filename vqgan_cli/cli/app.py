@@ -16,6 +16,7 @@ import typer
 from vqgan_cli import __version__
 from vqgan_cli.cli import console, presets
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
+from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.core.errors import VqganError
 
 __all__ = ["app", "main", "run"]
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Start here:  vqgan train-ae --preset demo",
 )
+app.command("train-ae")(train_ae)
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 
 

@@ -1,0 +1,68 @@
+# Everything a developer types. Each target makes .venv by itself; all it needs is Python 3.11 or later.
+#
+#   make demo      train a small tokenizer on synthetic faces, encode and decode pictures
+#   make test      the tests that take seconds
+#   make test-all  those that take minutes or install packages as well
+#   make check     formatting, lint, types
+#   make fix       repair formatting and what the linter can
+#   make clean     remove what was built, not runs/ and not .venv
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The pair that the tests ran with; pyproject.toml allows a range.
+TORCH ?= torch==2.13.0 torchvision==0.28.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+DEMO := runs/demo-ae
+
+.PHONY: help demo test test-all check fix clean
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP)
+	$(BIN)/vqgan train-ae --preset demo --out $(DEMO) --force
+	$(BIN)/vqgan encode $(DEMO)/samples --ae $(DEMO) --out $(DEMO)/codes.npy --force
+	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO) --out $(DEMO)/decoded --force
+	@echo "Originals and reconstructions: $(DEMO)/samples; encoded and decoded again: $(DEMO)/decoded"
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+test-all: $(STAMP)
+	$(BIN)/pytest -m ""
+
+check: $(STAMP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find vqgan_cli tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The first of these that is recent enough. Set PYTHON to choose another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed; set PYTHON=/path/to/it" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+
+$(STAMP): pyproject.toml Makefile | $(BIN)/python
+	@echo "Installing into $(VENV); the first time downloads torch and takes minutes."
+	$(PIP) install $(TORCH)
+	$(PIP) install -e ".[dev]"
+	@touch $@
