@@ -56,7 +56,7 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 class Discriminator(nn.Module):
-    """Batches of images [B, C, H, W], each to a map of logits [B, 1, h, w], one per overlapping patch; real is positive.
+    """Batches of images [B, C, H, W], each to a map of logits [B, 1, h, w] per overlapping patch; real is positive.
 
     SyncBatchNorm falls back to its batch statistics of one process when there is only one.
     """

@@ -9,7 +9,17 @@ import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-__all__ = ["AttentionBlock", "Downsample", "Level", "Mid", "ResBlock", "Upsample", "group_norm", "run_stages"]
+__all__ = [
+    "AttentionBlock",
+    "Downsample",
+    "Level",
+    "Mid",
+    "ResBlock",
+    "Upsample",
+    "group_norm",
+    "run_stages",
+    "use_channels_last",
+]
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -121,6 +131,13 @@ class Mid(nn.Module):
     def stages(self) -> list[nn.Module]:
         """The modules in the order in which they run."""
         return [m for m in (self.block_1, self.attn_1, self.block_2) if m is not None]
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Lay out the weights of all 2-D convolutions with channels last, which most kernels prefer; values stay."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def run_stages(stages: list[nn.Module], x: Tensor, *, checkpoint: bool) -> Tensor:

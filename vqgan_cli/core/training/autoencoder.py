@@ -76,6 +76,20 @@ class AutoencoderTrainer:
             self.optimizer_d = accelerator.prepare(_adam(networks.discriminator, config, rate))
             self.discriminator = accelerator.prepare(networks.discriminator)
 
+    @property
+    def learning_rate(self) -> float:
+        """The tokenizer's learning rate in use."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set both learning rates to a share of their peaks."""
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor
+        if self.optimizer_d is not None:
+            for group in self.optimizer_d.param_groups:
+                group["lr"] = (config.adversarial.learning_rate or config.learning_rate) * factor
+
     def adversarial_factor(self, step: int) -> float:
         """Share of the adversarial weight that reaches the generator in a step (counted from 0)."""
         adversarial = self.config.adversarial

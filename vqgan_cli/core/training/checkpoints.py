@@ -73,6 +73,11 @@ def unpack_optimizer(
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # Fused updates walk memory in order, so the moments must be laid out as their parameters are.
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if value.shape == parameter.shape and value.ndim:
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:

@@ -26,7 +26,7 @@ class WeightAverage:
         """Move towards the weights of ``module`` after an optimiser step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        average = list(self.module.parameters())
+        average: list[torch.Tensor] = list(self.module.parameters())
         current = [p.detach().float() for p in module.parameters()]
         torch._foreach_lerp_(average, current, 1 - decay)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):

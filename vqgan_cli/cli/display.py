@@ -1,0 +1,99 @@
+"""The reporter that shows a recipe's work on stderr: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.text import Text
+
+from vqgan_cli.cli import console
+from vqgan_cli.core.reporting import Progress, Reporter
+
+__all__ = ["ConsoleReporter"]
+
+
+class ConsoleReporter(Reporter):
+    """Writes to the one console; silent in all processes but the first."""
+
+    def __init__(self) -> None:
+        import os
+
+        if int(os.environ.get("RANK", "0")) > 0:
+            console.console.quiet = True
+
+    def info(self, message: str) -> None:
+        """A plain line."""
+        console.info(message)
+
+    def warning(self, message: str) -> None:
+        """A line that stands out."""
+        console.warning(message)
+
+    def facts(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Names on the left, values on the right, below a title."""
+        width = max(len(name) for name, _ in rows)
+        console.console.print(Text(title, style="bold"))
+        for name, value in rows:
+            console.console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), value), soft_wrap=True)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None, unit: str, done: int = 0) -> Iterator[Progress]:
+        """A bar with the newest values below it, or a line every ten seconds."""
+        if console.console.is_terminal and not console.console.quiet:
+            with _live(description, total, unit, done) as live:
+                yield live
+        else:
+            with console.progress(description, total, unit) as lines:
+                lines.update(done)
+                yield _Lines(lines)
+
+
+class _Lines(Progress):
+    def __init__(self, lines: console.ProgressReporter) -> None:
+        self._lines = lines
+        self._note = ""
+
+    def update(self, done: int, values: Mapping[str, str] | None = None) -> None:
+        if values is not None:
+            self._note = ", ".join(f"{name} {value}" for name, value in values.items())
+        self._lines.update(done, self._note)
+
+
+@contextmanager
+def _live(description: str, total: int | None, unit: str, done: int) -> Iterator[Progress]:
+    from rich import progress
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+
+    bar = progress.Progress(
+        progress.TextColumn("[bold]{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn(unit),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=console.console,
+    )
+    task = bar.add_task(description, total=total, completed=done)
+
+    class _Display(Progress):
+        def update(self, done: int, values: Mapping[str, str] | None = None) -> None:
+            bar.update(task, completed=done)
+            if values is not None:
+                live.update(Group(bar, grid(values)))
+
+    def grid(values: Mapping[str, str]) -> Table:
+        # Two columns of names and values side by side, so that all stay in sight on a small terminal.
+        table = Table.grid(padding=(0, 2))
+        cells = [(Text(name, style="cyan"), Text(value)) for name, value in values.items()]
+        half = (len(cells) + 1) // 2
+        for index in range(half):
+            right = cells[index + half] if index + half < len(cells) else (Text(), Text())
+            table.add_row(*cells[index], *right)
+        return table
+
+    with Live(bar, console=console.console, refresh_per_second=8) as live:
+        yield _Display()

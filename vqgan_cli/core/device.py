@@ -1,0 +1,43 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+from vqgan_cli.core.errors import UsageError
+
+__all__ = ["autocast_for", "resolve_device"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a name means.
+
+    Args:
+        name: ``auto`` (a CUDA GPU, else Apple's MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}", hint="auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"unknown device {name!r}", hint="auto, cpu, cuda, cuda:1 or mps")
+    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
+        there = f"{torch.cuda.device_count()} CUDA devices" if cuda else "no CUDA device"
+        raise UsageError(
+            f"--device {name}: this machine has {there} that torch can use", hint="see vqgan info"
+        )
+    if device.type == "mps" and not mps:
+        raise UsageError("--device mps: torch finds no Apple GPU here", hint="see vqgan info")
+    return device
+
+
+def autocast_for(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which networks compute in ``fp32``, ``bf16`` or ``fp16``."""
+    types = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=types[precision], enabled=precision != "fp32")

@@ -1,0 +1,297 @@
+"""The loop that all trainers share: steps, log, validation, samples, checkpoints, and orderly stops."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from vqgan_cli.core.errors import DivergedError, MemoryLimitError
+from vqgan_cli.core.reporting import Progress, Reporter
+from vqgan_cli.core.training.checkpoints import Checkpoint, save
+from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_gb
+from vqgan_cli.core.training.run_folder import RunFolder
+from vqgan_cli.core.training.stopping import StopRequest
+
+__all__ = ["Experiment", "LoopSettings", "Outcome", "StepReport", "restore_random_state", "train"]
+
+MAX_SKIPPED_IN_A_ROW = 10
+_STEPS_BEFORE_ESTIMATE = 20
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How often things happen, in optimiser steps; 0 means only at the end."""
+
+    steps: int
+    accumulate: int
+    samples_per_step: int
+    log_every: int
+    sample_every: int
+    validate_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    unit: str = "images"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Scalars of one micro-batch, detached, and whether its update was refused because it was not finite."""
+
+    metrics: dict[str, torch.Tensor]
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run ended. ``reason`` is empty when all steps are done."""
+
+    step: int
+    reason: str
+    validation: dict[str, float]
+
+
+class Experiment(ABC):
+    """What is trained. The methods run on every process unless they say otherwise."""
+
+    @abstractmethod
+    def micro_step(self, batch: Any, step: int) -> StepReport:
+        """Train on one micro-batch of optimiser step ``step`` (from 0)."""
+
+    @abstractmethod
+    def finish_step(self, step: int) -> None:
+        """Called when the weights have moved for the ``step``-th time (from 1)."""
+
+    @abstractmethod
+    def interval_metrics(self) -> dict[str, float]:
+        """Values over the steps since the last call that are no plain means, such as codebook usage."""
+
+    @abstractmethod
+    def validate(self, stop: StopRequest) -> dict[str, float]:
+        """Metrics of the model that would be saved; may end early when asked to stop."""
+
+    @abstractmethod
+    def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+        """Whether a validation is better than the best so far."""
+
+    @abstractmethod
+    def save_samples(self, path: Path) -> None:
+        """Write a picture of what the model can do. Main process only."""
+
+    @abstractmethod
+    def save_model(self, path: Path, step: int, validation: Mapping[str, float]) -> None:
+        """Write the model that other commands load. Main process only."""
+
+    @abstractmethod
+    def checkpoint(self, step: int) -> Checkpoint:
+        """Everything needed to go on, except the random states, which the loop keeps."""
+
+
+def train(
+    experiment: Experiment,
+    batches: Iterator[Any],
+    settings: LoopSettings,
+    *,
+    accelerator: Accelerator,
+    run: RunFolder | None,
+    stop: StopRequest,
+    reporter: Reporter,
+    start: int = 0,
+    best: Mapping[str, float] | None = None,
+) -> Outcome:
+    """Run the loop until all steps are done or something asks to stop.
+
+    Args:
+        experiment: what is trained.
+        batches: endless micro-batches, from the position that belongs to ``start``.
+        settings: intervals.
+        accelerator: the processes.
+        run: where things are written; given on the main process only.
+        stop: signals and the time limit.
+        reporter: who listens.
+        start: optimiser steps done before.
+        best: the best validation so far, of a resumed run.
+
+    Raises:
+        DivergedError: too many updates in a row were not finite.
+        MemoryLimitError: the device ran out of memory.
+    """
+    loop = _Loop(experiment, settings, accelerator, run, stop, reporter, start, dict(best or {}))
+    try:
+        return loop.run_until_done(batches)
+    except torch.OutOfMemoryError as error:
+        raise MemoryLimitError(
+            f"out of memory on {accelerator.device} in step {loop.step}",
+            hint="halve --batch-size and double train_ae.accumulate, or lower data.size, or try --precision bf16 or "
+            "--set tokenizer.gradient_checkpointing=true",
+        ) from error
+
+
+class _Loop:
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: LoopSettings,
+        accelerator: Accelerator,
+        run: RunFolder | None,
+        stop: StopRequest,
+        reporter: Reporter,
+        start: int,
+        best: dict[str, float],
+    ) -> None:
+        self.experiment, self.settings, self.accelerator = experiment, settings, accelerator
+        self.run, self.stop, self.reporter = run, stop, reporter
+        self.step = self.start = start
+        self.best = best
+        self.validation: dict[str, float] = {}
+        self.means = MeanMetrics()
+        self.skipped_in_a_row = 0
+        self.checkpointed = -1
+        self.clock = StepClock(start)
+
+    def run_until_done(self, batches: Iterator[Any]) -> Outcome:
+        settings = self.settings
+        reason = ""
+        with self.reporter.progress("training", settings.steps, "steps", done=self.start) as progress:
+            while self.step < settings.steps:
+                reason = self.stop.agreed(self.accelerator.device)
+                if reason:
+                    break
+                self.one_step(batches)
+                self.periodic_work(progress)
+        # An interrupted run saves at once; one that ran out of time has a model to be judged.
+        if reason in ("", "time limit"):
+            self.validate()
+            self.save_samples()
+        self.save_checkpoint()
+        self.save_model()
+        return Outcome(self.step, reason, self.validation)
+
+    def one_step(self, batches: Iterator[Any]) -> None:
+        skipped = False
+        for _ in range(self.settings.accumulate):
+            report = self.experiment.micro_step(next(batches), self.step)
+            self.means.add(report.metrics)
+            skipped = skipped or report.skipped
+        self.step += 1
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise DivergedError(
+                f"the loss or its gradient was NaN or infinite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up to step "
+                f"{self.step}; no such update was made, and the last checkpoint is kept",
+                hint="resume with a lower rate: --resume --set train_ae.learning_rate=..., or set train_ae.clip_norm",
+            )
+        self.experiment.finish_step(self.step)
+
+    def periodic_work(self, progress: Progress) -> None:
+        step, settings = self.step, self.settings
+
+        def due(every: int) -> bool:
+            return every > 0 and step % every == 0 and step < settings.steps
+
+        if step % settings.log_every == 0 or step == settings.steps:
+            self.log(progress)
+        else:
+            progress.update(step)
+        if step - self.start == _STEPS_BEFORE_ESTIMATE and step < settings.steps:
+            self.reporter.info(self.estimate())
+        if due(settings.validate_every):
+            self.validate()
+            self.save_model()
+        if due(settings.sample_every):
+            self.save_samples()
+        if due(settings.checkpoint_every):
+            self.save_checkpoint()
+
+    def estimate(self) -> str:
+        """A sentence on speed, time and memory as measured in the first steps."""
+        seconds = self.clock.seconds_per_step(self.step)
+        hours, minutes = divmod(max(1, round((self.settings.steps - self.step) * seconds / 60)), 60)
+        return (
+            f"measured over the first {_STEPS_BEFORE_ESTIMATE} steps: "
+            f"{self.settings.samples_per_step / seconds:.1f} {self.settings.unit}/s, about "
+            f"{f'{hours} h ' if hours else ''}{minutes} min left, "
+            f"{peak_memory_gb(self.accelerator.device):.1f} GB of memory"
+        )
+
+    def log(self, progress: Progress) -> None:
+        values = self.means.drain(self.accelerator)
+        values |= self.experiment.interval_metrics()
+        values[f"{self.settings.unit}_per_second"] = (
+            self.clock.rate(self.step) * self.settings.samples_per_step
+        )
+        values["memory_gb"] = peak_memory_gb(self.accelerator.device)
+        if self.skipped_in_a_row:
+            values["skipped_in_a_row"] = self.skipped_in_a_row
+        if self.run is not None:
+            self.run.log(self.step, {name: _finite(value) for name, value in values.items()})
+        self.accelerator.log(values, step=self.step)
+        progress.update(self.step, {name: f"{value:.4g}" for name, value in values.items()})
+
+    def validate(self) -> None:
+        with self.clock.paused():
+            result = self.experiment.validate(self.stop)
+        if not result:
+            return
+        self.validation = result
+        self.accelerator.log({f"validation/{name}": value for name, value in result.items()}, step=self.step)
+        self.reporter.info(
+            f"step {self.step}: validation "
+            + ", ".join(f"{name} {value:.4g}" for name, value in result.items())
+        )
+        if self.run is None:
+            return
+        self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
+        if not self.best or self.experiment.better(result, self.best):
+            self.best = dict(result)
+            self.experiment.save_model(self.run.path / "best.safetensors", self.step, result)
+
+    def save_samples(self) -> None:
+        if self.run is not None:
+            with self.clock.paused():
+                self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png")
+
+    def save_model(self) -> None:
+        if self.run is not None:
+            self.experiment.save_model(self.run.path / "model.safetensors", self.step, self.validation)
+
+    def save_checkpoint(self) -> None:
+        if self.checkpointed == self.step:
+            return
+        self.checkpointed = self.step
+        with self.clock.paused():
+            states = gather_object([random_state(self.accelerator.device)])
+            if self.run is None:
+                return
+            checkpoint = self.experiment.checkpoint(self.step)
+            for rank, state in enumerate(states):
+                checkpoint.tensors[f"random-{rank}"] = state
+            checkpoint.facts["best"] = self.best
+            save(self.run.checkpoints, checkpoint, keep=self.settings.keep_checkpoints)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of torch's generators on this process."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Set torch's generators on this process."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def _finite(value: float) -> float | str:
+    """JSON has no NaN; a name says what happened."""
+    return value if math.isfinite(value) else str(value)

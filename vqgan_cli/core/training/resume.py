@@ -1,0 +1,55 @@
+"""Whether a checkpoint can go on under the present settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.errors import ConfigError, UsageError
+
+__all__ = ["check_resumable", "differences"]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Each key that differs between two nested configs, as ``tokenizer.channels: 64 in the checkpoint, 32 now``."""
+    for key in sorted(old.keys() | new.keys()):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}: {before!r} in the checkpoint, {now!r} now"
+
+
+def check_resumable(
+    facts: Mapping[str, Any],
+    config: ExperimentConfig,
+    samples_per_step: int,
+    processes: int,
+    *,
+    allow_change: bool,
+) -> None:
+    """Refuse to go on where the result would silently be another one.
+
+    Raises:
+        ConfigError: the architecture differs.
+        UsageError: batch size or number of processes differ and ``allow_change`` is not given.
+    """
+    now = config.model_dump(mode="json")
+    changed = list(differences(facts["config"]["tokenizer"], now["tokenizer"], "tokenizer."))
+    if changed:
+        raise ConfigError(
+            changed, where="the resumed run", hint="an architecture cannot change; see --init-from"
+        )
+    changed = []
+    if facts["samples_per_step"] != samples_per_step:
+        changed.append(
+            f"{facts['samples_per_step']} images per step in the checkpoint, {samples_per_step} now"
+        )
+    if facts["processes"] != processes:
+        changed.append(f"{facts['processes']} processes in the checkpoint, {processes} now")
+    if changed and not allow_change:
+        raise UsageError(
+            "the resumed run would differ: " + "; ".join(changed),
+            hint="go on all the same with --allow-change: the data order continues, the result is another one",
+        )

@@ -1,0 +1,142 @@
+"""How well a tokenizer reconstructs held-out images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from vqgan_cli.core.data.dataset import ImageDataset, make_loader
+from vqgan_cli.core.data.images import to_uint8
+from vqgan_cli.core.data.sampler import sequential_batches
+from vqgan_cli.core.losses import reconstruction_loss
+from vqgan_cli.core.metrics.codebook import CodebookUsage
+from vqgan_cli.core.metrics.reconstruction import psnr, ssim
+from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.training.stopping import StopRequest
+
+__all__ = ["reconstruction_pairs", "to_input", "validate_tokenizer"]
+
+
+def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """A loader's batch as the tokenizer's input on its device.
+
+    Args:
+        batch: pictures uint8 [B, 3, H, W], or label maps int64 [B, H, W].
+        tokenizer: decides the classes of label maps.
+        device: where to.
+
+    Returns:
+        float32 [B, 3, H, W] in [-1, 1], or one-hot [B, classes, H, W].
+    """
+    batch = batch.to(device, non_blocking=True)
+    return tokenizer.one_hot(batch) if batch.ndim == 3 else batch.float() / 127.5 - 1
+
+
+@torch.inference_mode()
+def validate_tokenizer(
+    tokenizer: Tokenizer,
+    dataset: ImageDataset,
+    *,
+    kind: str,
+    perceptual: nn.Module | None,
+    batch_size: int,
+    accelerator: Accelerator,
+    stop: StopRequest,
+) -> dict[str, float]:
+    """Means over all validation images, shared among the processes.
+
+    Returns:
+        For pictures ``l1``, ``psnr`` (dB), ``ssim``, ``perceptual`` if there is a network; for label maps
+        ``cross_entropy`` (nats per pixel) and ``accuracy``; for both ``loss`` (what models are compared by),
+        ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
+    """
+    was_training = tokenizer.training
+    tokenizer.eval()
+    usage = CodebookUsage(tokenizer.codebook_size, accelerator.device)
+    sums: dict[str, Tensor] = {}
+    count = 0
+    batches = sequential_batches(
+        len(dataset), batch_size, rank=accelerator.process_index, world_size=accelerator.num_processes
+    )
+    try:
+        for batch in make_loader(dataset, batches, workers=0):
+            if stop.pending():
+                break
+            images = to_input(batch["image"], tokenizer, accelerator.device)
+            with accelerator.autocast():
+                output = tokenizer(images)
+            usage.update(output.quantized.codes)
+            values = _distances(kind, output.reconstruction.float(), images, perceptual)
+            for name, value in values.items():
+                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.sum()
+            count += len(images)
+    finally:
+        tokenizer.train(was_training)
+    if stop.agreed(accelerator.device) in ("interrupted", "terminated"):
+        return {}
+    usage.counts = accelerator.reduce(usage.counts)
+    names = (
+        ("l1", "psnr", "ssim", "perceptual", "loss")
+        if kind == "image"
+        else ("cross_entropy", "accuracy", "loss")
+    )
+    present = [n for n in names if n != "perceptual" or perceptual is not None]
+    packed = torch.stack(
+        [sums.get(n, torch.zeros((), device=accelerator.device)).float() for n in present]
+        + [torch.tensor(float(count), device=accelerator.device)]
+    )
+    total = accelerator.reduce(packed, reduction="sum")
+    result = {name: float(total[i] / total[-1]) for i, name in enumerate(present)}
+    result |= {
+        "codebook_usage": usage.usage,
+        "perplexity": usage.perplexity,
+        "codes_never_used": float(usage.never_used),
+    }
+    return result
+
+
+def _distances(kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None) -> dict[str, Tensor]:
+    """Values per image, [B] each."""
+    if kind == "segmentation":
+        entropy = reconstruction_loss("cross-entropy", output, images)
+        right = (output.argmax(1) == images.argmax(1)).float().flatten(1).mean(1)
+        return {"cross_entropy": entropy, "accuracy": right, "loss": entropy}
+    clamped = output.clamp(-1, 1)
+    l1 = reconstruction_loss("l1", clamped, images)
+    values = {"l1": l1, "psnr": psnr(clamped, images), "ssim": ssim(clamped, images), "loss": l1}
+    if perceptual is not None:
+        values["perceptual"] = perceptual(clamped, images).float()
+        values["loss"] = l1 + values["perceptual"]
+    return values
+
+
+@torch.inference_mode()
+def reconstruction_pairs(
+    tokenizer: Tokenizer, dataset: ImageDataset, count: int, device: torch.device
+) -> list[npt.NDArray[Any]]:
+    """The first ``count`` validation images, then their reconstructions, uint8 [H, W, 3] each."""
+    was_training = tokenizer.training
+    tokenizer.eval()
+    items = [dataset[(0, position)]["image"] for position in range(min(count, len(dataset)))]
+    images = to_input(torch.stack(items), tokenizer, device)
+    shown = tokenizer.pixels(tokenizer(images).reconstruction.float())
+    tokenizer.train(was_training)
+    if shown.ndim == 3:
+        return [label_colors(labels) for labels in [*images.argmax(1), *shown]]
+    return [to_uint8(picture.permute(1, 2, 0).cpu().numpy()) for picture in [*images, *shown]]
+
+
+def label_colors(labels: Tensor) -> npt.NDArray[Any]:
+    """A label map [H, W] as a picture: hues a golden angle apart, so that neighbours in number differ."""
+    import colorsys
+
+    table = [
+        [round(255 * c) for c in colorsys.hsv_to_rgb(index * 0.61803 % 1, 0.35 + 0.4 * (index % 2), 0.95)]
+        for index in range(int(labels.max()) + 1)
+    ]
+    return np.array(table, np.uint8)[labels.cpu().numpy()]
