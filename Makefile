@@ -18,7 +18,7 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DEMO := runs/demo-ae
 
