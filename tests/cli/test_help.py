@@ -43,9 +43,11 @@ def test_command_and_all_its_options_have_help(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_command_has_an_example_and_the_common_options(path: tuple[str, ...]) -> None:
     command = LEAVES[path]
-    assert f"vqgan {' '.join(path)}" in (command.epilog or ""), "an example in the epilog"
     assert {"quiet", "debug"} <= {parameter.name for parameter in command.params}
-    for line in re.findall(r"vqgan [^\n]+", command.epilog):
+    text = f"{command.help}\n{command.epilog or ''}"
+    examples = re.findall(r"^(?:Example: )? *(vqgan .+)", text, re.M)
+    assert any(line.startswith(f"vqgan {' '.join(path)}") for line in examples), "no example"
+    for line in examples:
         parse(line)
 
 
