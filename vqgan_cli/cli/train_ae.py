@@ -278,11 +278,8 @@ def parse_duration(text: str) -> float:
     import re
 
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip().lower())
-    seconds = (
-        sum(int(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
-        if match
-        else 0
-    )
-    if seconds <= 0:
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if total <= 0:
         raise UsageError(f"--max-time {text!r} is no duration", hint="such as 90s, 20m or 1h30m")
     return total
