@@ -49,6 +49,7 @@ class Canvas:
     Attributes:
         x, y: coordinates, broadcastable to [H, W].
         left, right, top, bottom: what the frame can see.
+        unit: pixels per unit of length.
         image: float32 [3, H, W], sRGB in [0, 1].
         labels: uint8 [H, W].
         depth: float32 [H, W], metres.
@@ -65,7 +66,7 @@ class Canvas:
 
     def _place(self, unit: float, angle: float, origin: tuple[float, float]) -> None:
         height, width = self.labels.shape
-        self._unit, self._origin = unit, origin
+        self.unit, self._origin = unit, origin
         self._angle = angle
         self._cos, self._sin = math.cos(angle) * unit, math.sin(angle) * unit
         self.left, self.right = -origin[0] / unit, (width - origin[0]) / unit
@@ -78,7 +79,7 @@ class Canvas:
         dx, dy = self.x - cx, self.y - cy
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
         other.x, other.y = (dx * cos + dy * sin, dy * cos - dx * sin) if angle else (dx * cos, dy * cos)
-        other._place(self._unit * scale, self._angle + angle, self.pixel(cx, cy))
+        other._place(self.unit * scale, self._angle + angle, self.pixel(cx, cy))
         return other
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
@@ -126,7 +127,7 @@ class Canvas:
         self, window: tuple[slice, slice], shape: Shape, paint: Paint, opacity: float
     ) -> tuple[Array, Array, Array]:
         x, y = self._coordinates(window)
-        coverage = np.clip(0.5 - shape.distance(x, y) * self._unit, 0.0, 1.0)
+        coverage = np.clip(0.5 - shape.distance(x, y) * self.unit, 0.0, 1.0)
         pixels = self.image[:, window[0], window[1]]
         colour = paint(x, y) if callable(paint) else paint
         pixels += (coverage if opacity == 1.0 else coverage * opacity) * (colour - pixels)
@@ -141,10 +142,15 @@ class Canvas:
     def _window(self, shape: Shape) -> tuple[slice, slice] | None:
         """The pixels that a shape can touch, or None if it lies outside the picture."""
         left, top, right, bottom = shape.box
-        corners = [self.pixel(x, y) for x in (left, right) for y in (top, bottom)]
-        xs, ys = [c[0] for c in corners], [c[1] for c in corners]
+        ax, ay = self.pixel(left, top)
+        bx, by = self.pixel(right, bottom)
+        if self._sin:
+            cx, cy = self.pixel(left, bottom)
+            dx, dy = self.pixel(right, top)
+            ax, bx = min(ax, bx, cx, dx), max(ax, bx, cx, dx)
+            ay, by = min(ay, by, cy, dy), max(ay, by, cy, dy)
         height, width = self.labels.shape
         # One pixel more on each side: anti-aliasing reaches half a pixel beyond the outline.
-        x0, x1 = max(math.floor(min(xs)) - 1, 0), min(math.ceil(max(xs)) + 1, width)
-        y0, y1 = max(math.floor(min(ys)) - 1, 0), min(math.ceil(max(ys)) + 1, height)
+        x0, x1 = max(math.floor(ax) - 1, 0), min(math.ceil(bx) + 1, width)
+        y0, y1 = max(math.floor(ay) - 1, 0), min(math.ceil(by) + 1, height)
         return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
