@@ -140,9 +140,11 @@ def test_closed_stdout_is_quiet(body: str, tmp_path: Path) -> None:
     """As in ``vqgan ... | head``: little output fails when it is flushed at the end, much output at once."""
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(FAILING).format(body=body), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONUNBUFFERED", None)  # would flush at once, and never at the end
     process = subprocess.Popen(
         [sys.executable, str(program), "--quiet", "fail"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
     process.stdout.close()
