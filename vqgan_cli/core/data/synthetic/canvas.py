@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +73,9 @@ class Canvas:
         self.left, self.right = -origin[0] / unit, (width - origin[0]) / unit
         self.top, self.bottom = -origin[1] / unit, (height - origin[1]) / unit
 
-    def placed(self, cx: float, cy: float, *, angle: float = 0.0, scale: float = 1.0) -> Canvas:
+    def placed(self, cx: float, cy: float, *, angle: float = 0.0, scale: float = 1.0) -> Self:
         """The same pixels in a frame with its zero at (cx, cy), turned clockwise by `angle` and scaled."""
-        other = object.__new__(Canvas)
+        other = object.__new__(type(self))
         other.image, other.labels, other.depth = self.image, self.labels, self.depth
         dx, dy = self.x - cx, self.y - cy
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale

@@ -17,6 +17,7 @@ __all__ = [
     "Array",
     "Box",
     "Shape",
+    "above",
     "arc",
     "below",
     "blob",
@@ -177,6 +178,11 @@ def arc(
 
     reach = abs(slope) + abs(bend) + width
     return Shape((cx - half, cy - reach, cx + half, cy + reach), distance)
+
+
+def above(y0: float) -> Shape:
+    """Everything higher than y0, to cut other shapes with."""
+    return Shape((-math.inf, -math.inf, math.inf, y0), lambda x, y: y - y0)
 
 
 def below(curve: Callable[[Array], Array], left: float, right: float, top: float, bottom: float) -> Shape:

@@ -10,7 +10,7 @@ from vqgan_cli.core.data.synthetic.faces.parts import HEAD_METRES, Part
 from vqgan_cli.core.data.synthetic.faces.person import Person
 from vqgan_cli.core.data.synthetic.shapes import (
     Array,
-    Shape,
+    above,
     arc,
     box,
     capsule,
@@ -20,6 +20,7 @@ from vqgan_cli.core.data.synthetic.shapes import (
     outline,
     polygon,
     stadium,
+    subtract,
     union,
 )
 
@@ -59,7 +60,7 @@ def paint_body(canvas: Canvas, person: Person) -> None:
             canvas.fill(leaf, tone(clothes, 1.25), Part.CLOTHES, _BODY_METRES - 0.03)
     elif person.neckline == "crew":
         canvas.fill(
-            intersect(outline(opening, 0.03), Shape((-1.0, 0.86, 1.0, 2.0), lambda x, y: 0.86 - y)),
+            subtract(outline(opening, 0.03), above(0.86)),
             tone(clothes, 0.78),
             Part.CLOTHES,
             _BODY_METRES,
@@ -109,9 +110,6 @@ def paint_hat(canvas: Canvas, person: Person) -> None:
     def knit(x: Array, y: Array) -> Array:
         return felt(x, y) * (1.0 + 0.06 * np.sin(42.0 * x)).astype(np.float32)
 
-    def above(y0: float) -> Shape:
-        return Shape((-2.0, -2.0, 2.0, y0), lambda x, y: y - y0)
-
     # What sits under a hat's rim is in its shadow.
     canvas.glow(turn, -0.3, 0.6, 0.16, tone(person.skin, 0.5), 0.4)
     if person.hat == "beanie":
@@ -131,14 +129,11 @@ def paint_hat(canvas: Canvas, person: Person) -> None:
         dome = intersect(stadium(0.0, -0.42, -0.3, width - 0.06, 0.46), above(-0.4))
         canvas.fill(ellipse(0.0, -0.38, width + 0.36, 0.15), tone(colour, 0.82), Part.HAT, _HAT_METRES)
         canvas.fill(dome, felt, Part.HAT, _HAT_METRES)
-        band = intersect(stadium(0.0, -0.42, -0.3, width - 0.055, 0.46), Shape((-1, -0.52, 1, -0.4), _band))
+        crown = stadium(0.0, -0.42, -0.3, width - 0.055, 0.46)
+        band = subtract(intersect(crown, above(-0.4)), above(-0.52))
         canvas.tint(band, tone(colour, 0.5))
     else:
         canvas.fill(ellipse(0.12 * person.side, -0.58, width + 0.14, 0.27), felt, Part.HAT, _HAT_METRES)
         canvas.fill(
             capsule(0.1 * person.side, -0.84, 0.12 * person.side, -0.92, 0.03), dark, Part.HAT, _HAT_METRES
         )
-
-
-def _band(x: Array, y: Array) -> Array:
-    return np.abs(y + 0.46) - 0.06

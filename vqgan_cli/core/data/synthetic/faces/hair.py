@@ -7,7 +7,16 @@ import numpy as np
 from vqgan_cli.core.data.synthetic.canvas import Canvas, Paint, mix
 from vqgan_cli.core.data.synthetic.faces.parts import HEAD_METRES, Part
 from vqgan_cli.core.data.synthetic.faces.person import Person
-from vqgan_cli.core.data.synthetic.shapes import Array, Shape, below, blob, intersect, stadium, subtract
+from vqgan_cli.core.data.synthetic.shapes import (
+    Array,
+    Shape,
+    above,
+    below,
+    blob,
+    intersect,
+    stadium,
+    subtract,
+)
 
 __all__ = ["paint_back_hair", "paint_front_hair"]
 
@@ -72,7 +81,7 @@ def paint_front_hair(canvas: Canvas, person: Person) -> None:
     volume = 0.6 * person.volume if person.hat else person.volume
     if person.hair_kind == "short":
         cap = stadium(0.0, -0.1, 0.02, person.head_width + 0.6 * volume, person.head_height + volume)
-        region = intersect(cap, Shape((-2.0, -2.0, 2.0, 0.1), lambda x, y: y - 0.1))
+        region = intersect(cap, above(0.1))
     elif person.hair_kind == "long":
         drop = 0.6 * person.length
         region = stadium(0.0, -0.1, drop, person.head_width + volume, person.head_height + volume)

@@ -65,7 +65,7 @@ def paint_ears(canvas: Canvas, person: Person) -> None:
         canvas.fill(ellipse(x, 0.1, 0.085, 0.135), tone(person.skin, 0.93), Part.SKIN, HEAD_METRES + 0.02)
         canvas.tint(ellipse(x + 0.01 * side, 0.1, 0.042, 0.08), tone(person.skin, 0.78), 0.7)
         if person.earrings:
-            canvas.tint(disc(x + 0.01 * side, 0.25, 0.036), rgb("e8c766"))
+            canvas.fill(disc(x + 0.01 * side, 0.25, 0.036), rgb("e8c766"), Part.EARRING, HEAD_METRES)
 
 
 def paint_head(canvas: Canvas, person: Person) -> None:
@@ -128,7 +128,8 @@ def paint_beard(canvas: Canvas, person: Person) -> None:
 
     jaw = intersect(head_shape(person, 0.02), below(jawline, -1.0, 1.0, -0.2, 1.0))
     if person.beard == "stubble":
-        canvas.tint(jaw, colour, 0.3)
+        # Darker than the hair: white stubble would look like a smear.
+        canvas.tint(jaw, tone(person.hair, 0.6), 0.28)
         return
     depth = HEAD_METRES - head_depth(person) - 0.005
     if person.beard == "full":

@@ -24,3 +24,4 @@ class Part(IntEnum):
     MOUTH = 8
     GLASSES = 9
     HAT = 10
+    EARRING = 11

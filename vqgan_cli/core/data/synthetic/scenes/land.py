@@ -113,15 +113,16 @@ def paint_ground(
 def paint_water(canvas: Canvas, view: View, shore: float) -> None:
     """A calm lake from `shore` down, mirroring what has been painted above it."""
     above = canvas.image.copy()
-    columns = np.arange(above.shape[2])[None, :]
+    columns, last = np.arange(above.shape[2])[None, :], above.shape[1] - 1
     deep = mix(view.light.zenith, rgb("2f6f86") * view.light.ambient, 0.5)
 
     def paint(x: Array, y: Array) -> Array:
         under = y - shore
         ripple = 0.016 * np.sin(150.0 * np.sqrt(np.maximum(under, 0.0)) + 4.0 * np.sin(5.0 * x)) * under
-        row = np.clip((shore - 1.15 * under + ripple) * canvas.unit - 0.5, 0.0, above.shape[1] - 1.001)
+        row = np.clip((shore - 1.15 * under + ripple) * canvas.unit - 0.5, 0.0, last)
         upper = row.astype(np.intp)
-        mirrored = mix(above[:, upper, columns], above[:, upper + 1, columns], row - upper)
+        lower = np.minimum(upper + 1, last)
+        mirrored = mix(above[:, upper, columns], above[:, lower, columns], row - np.floor(row))
         return mix(mirrored, tone(deep, 0.9), np.clip(0.28 + 0.9 * under, 0.0, 0.75))
 
     canvas.fill(

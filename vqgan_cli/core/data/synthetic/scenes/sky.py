@@ -6,7 +6,7 @@ import numpy as np
 
 from vqgan_cli.core.data.synthetic.canvas import Canvas, linear, mix, tone
 from vqgan_cli.core.data.synthetic.scenes.view import Part, View
-from vqgan_cli.core.data.synthetic.shapes import Shape, disc, ellipse, intersect, subtract, union
+from vqgan_cli.core.data.synthetic.shapes import Shape, above, disc, ellipse, intersect, subtract, union
 
 __all__ = ["paint_sky"]
 
@@ -65,8 +65,5 @@ def _paint_clouds(canvas: Canvas, view: View) -> None:
             radius = rng.uniform(0.06, 0.075) if k == 1 else rng.uniform(0.042, 0.058)
             puffs.append(ellipse(x + dx * size, y - rise * size * flat, radius * size, radius * size * flat))
         base = y + 0.026 * size * flat
-        whole = union(*puffs)
-        left_, top_, right_, _ = whole.box
-        half_plane = Shape((left_, top_, right_, base), lambda x, y, base=base: y - base + 0.0 * x)  # type: ignore[misc]
         paint = linear(top, bottom, y - 0.06 * size * flat, base + 0.01)
-        canvas.fill(intersect(whole, half_plane), paint, Part.CLOUD, _CLOUD_METRES)
+        canvas.fill(intersect(union(*puffs), above(base)), paint, Part.CLOUD, _CLOUD_METRES)
