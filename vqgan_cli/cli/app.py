@@ -15,6 +15,8 @@ import typer
 
 from vqgan_cli import __version__
 from vqgan_cli.cli import console, presets
+from vqgan_cli.cli.decode import decode
+from vqgan_cli.cli.encode import encode
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.core.errors import VqganError
@@ -30,6 +32,8 @@ app = typer.Typer(
     epilog="Start here:  vqgan train-ae --preset demo",
 )
 app.command("train-ae")(train_ae)
+app.command()(encode)
+app.command()(decode)
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 
 

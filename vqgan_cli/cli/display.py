@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -10,16 +11,19 @@ from rich.text import Text
 from vqgan_cli.cli import console
 from vqgan_cli.core.reporting import Progress, Reporter
 
-__all__ = ["ConsoleReporter"]
+__all__ = ["ConsoleReporter", "is_main_process"]
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that a launcher started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 class ConsoleReporter(Reporter):
     """Writes to the one console; silent in all processes but the first."""
 
     def __init__(self) -> None:
-        import os
-
-        if int(os.environ.get("RANK", "0")) > 0:
+        if not is_main_process():
             console.console.quiet = True
 
     def info(self, message: str) -> None:

@@ -19,12 +19,15 @@ import typer
 from vqgan_cli.cli.console import console
 
 __all__ = [
+    "AE",
     "DEBUG_VARIABLE",
     "BatchSize",
     "Data",
     "Debug",
     "Device",
     "Force",
+    "InferenceBatchSize",
+    "InferencePrecision",
     "Json",
     "Out",
     "Precision",
@@ -115,6 +118,35 @@ BatchSize = Annotated[
         metavar="N",
         help="Images at a time in each process; lower it when memory runs out. "
         "Without it in training: train_ae.batch_size of the preset.",
+    ),
+]
+
+InferenceBatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        min=1,
+        metavar="N",
+        help="Images at a time in each process; lower it when memory runs out.",
+    ),
+]
+
+InferencePrecision = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    typer.Option(
+        "--precision",
+        help="Number format of the networks; the quantizer always computes in fp32. Lower precision is faster and "
+        "changes some codes.",
+    ),
+]
+
+AE = Annotated[
+    Path | None,
+    typer.Option(
+        "--ae",
+        metavar="MODEL",
+        help="Tokenizer: a weights file or a run folder. Default: the newest finished one under runs/.",
     ),
 ]
 

@@ -151,7 +151,7 @@ def train_ae(
     max_seconds = parse_duration(max_time) if max_time else None
     config, run, resume_from = _plan(preset, set_ or [], flags, out, resume, checkpoint, force)
 
-    from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.cli.display import ConsoleReporter, is_main_process
 
     reporter = ConsoleReporter()
     if data is None and not resume and config.data.source is not None:
@@ -184,9 +184,9 @@ def train_ae(
     if json:
         values = {"model": str(result.model), "step": outcome.step, "validation": outcome.validation}
         values["unreadable_files"] = [{"path": path, "reason": reason} for path, reason in result.failures]
-        if int(os.environ.get("RANK", "0")) == 0:
+        if is_main_process():
             console.json_data(values)
-    elif int(os.environ.get("RANK", "0")) == 0:
+    elif is_main_process():
         console.data(str(result.model))
     reporter.info(f"reconstructions: {run / 'samples'}")
     reporter.info(

@@ -15,7 +15,17 @@ from PIL import Image
 
 from vqgan_cli.core.config import DataConfig
 
-__all__ = ["augment", "center_crop", "random_crop", "random_resized_crop", "resize_short_side", "stored_side"]
+__all__ = [
+    "augment",
+    "center_crop",
+    "cover_crop",
+    "random_crop",
+    "random_resized_crop",
+    "resize",
+    "resize_short_side",
+    "round_to_multiple",
+    "stored_side",
+]
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +72,7 @@ def resize_short_side(image: Array, side: int) -> Array:
     """
     height, width = image.shape[:2]
     scale = side / min(height, width)
-    return _resize(image, max(side, round(height * scale)), max(side, round(width * scale)))
+    return resize(image, max(side, round(height * scale)), max(side, round(width * scale)))
 
 
 def center_crop(image: Array, size: int) -> Array:
@@ -70,6 +80,25 @@ def center_crop(image: Array, size: int) -> Array:
     height, width = image.shape[:2]
     top, left = (height - size) // 2, (width - size) // 2
     return image[top : top + size, left : left + size]
+
+
+def cover_crop(image: Array, height: int, width: int) -> tuple[Array, tuple[int, int]]:
+    """Resize so that the image just covers ``height`` x ``width``, and cut the centre out.
+
+    Returns:
+        ``[height, width, ...]``, and (height, width) after resizing, before the cut.
+    """
+    scale = max(height / image.shape[0], width / image.shape[1])
+    resized = max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))
+    image = resize(image, *resized)
+    top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
+    return image[top : top + height, left : left + width], resized
+
+
+def round_to_multiple(image: Array, multiple: int) -> Array:
+    """Resize each side to the nearest multiple, at least one."""
+    sides = (max(1, round(side / multiple)) * multiple for side in image.shape[:2])
+    return resize(image, *sides)
 
 
 def random_crop(image: Array, size: int, rng: np.random.Generator) -> Array:
@@ -83,10 +112,11 @@ def random_resized_crop(image: Array, size: int, min_scale: float, rng: np.rando
     """A square whose side is ``min_scale`` to 1 of the short side (uniform), resized to ``size`` pixels."""
     short = min(image.shape[:2])
     side = round(short * rng.uniform(min_scale, 1))
-    return _resize(random_crop(image, side, rng), size, size)
+    return resize(random_crop(image, side, rng), size, size)
 
 
-def _resize(image: Array, height: int, width: int) -> Array:
+def resize(image: Array, height: int, width: int) -> Array:
+    """Resize to a size, whatever the aspect ratio; a label map takes the nearest pixels."""
     if image.shape[:2] == (height, width):
         return image
     if image.ndim == 2:

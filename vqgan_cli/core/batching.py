@@ -1,0 +1,97 @@
+"""Equal-sized arrays in batches, and work on files overlapped with compute."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Background", "full_batches", "prefetch"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+Array = npt.NDArray[Any]
+
+
+def prefetch(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Iterator[R]:
+    """``map`` on threads, in order, at most ``ahead`` results in advance.
+
+    Reading images leaves Python's lock alone most of the time, so threads keep pace with the model.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class Background:
+    """Runs jobs on threads while the caller goes on; the first error is raised at the next call."""
+
+    def __init__(self, threads: int, ahead: int) -> None:
+        self._pool = ThreadPoolExecutor(threads)
+        self._ahead = ahead
+        self._waiting: deque[Future[None]] = deque()
+
+    def submit(self, job: Callable[..., None], *arguments: Any) -> None:
+        """Queue a job; waits while too many are queued, so that memory stays flat."""
+        self._waiting.append(self._pool.submit(job, *arguments))
+        while len(self._waiting) > self._ahead:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            while self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def full_batches(
+    items: Iterable[tuple[int, Array]], batch_size: int, *, open_shapes: int = 8
+) -> Iterator[tuple[list[int], Array]]:
+    """Batches of arrays of the same shape, always of ``batch_size``: a short one repeats its last array.
+
+    A convolution may round differently at another batch size, and a vector halfway between two codes would change
+    its code. With full batches a result depends neither on how the work is divided among processes nor on where it
+    was resumed.
+
+    Args:
+        items: (index, array) pairs.
+        batch_size: arrays per batch.
+        open_shapes: shapes collected at the same time; beyond that, the one with the most arrays goes out.
+
+    Yields:
+        The indices, perhaps fewer than ``batch_size``, and [batch_size, ...].
+    """
+    waiting: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
+
+    def packed(group: list[tuple[int, Array]]) -> tuple[list[int], Array]:
+        arrays = [array for _, array in group]
+        arrays += arrays[-1:] * (batch_size - len(arrays))
+        return [index for index, _ in group], np.stack(arrays)
+
+    for index, array in items:
+        group = waiting.setdefault(array.shape, [])
+        group.append((index, array))
+        if len(group) == batch_size:
+            yield packed(waiting.pop(array.shape))
+        elif len(waiting) > open_shapes:
+            largest = max(waiting, key=lambda shape: len(waiting[shape]))
+            yield packed(waiting.pop(largest))
+    for group in waiting.values():
+        yield packed(group)

@@ -1,0 +1,194 @@
+"""``vqgan decode``: integer codes to images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import PartialState
+
+from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
+from vqgan_cli.core.batching import Background, full_batches
+from vqgan_cli.core.data.codes import Codes, check_fingerprint, open_codes
+from vqgan_cli.core.data.codes_format import safe_name
+from vqgan_cli.core.data.images import contact_sheet, to_uint8, write_image
+from vqgan_cli.core.data.transforms import resize
+from vqgan_cli.core.device import autocast_for, resolve_device
+from vqgan_cli.core.errors import CodesError, MemoryLimitError, OutputError, StoppedError, UsageError
+from vqgan_cli.core.files import require_writable_folder
+from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.training.stopping import StopRequest
+
+__all__ = ["DecodeOptions", "decode"]
+
+GRID_IMAGES = 400
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode.
+
+    Attributes:
+        codes: the codes file, ``.npy``.
+        out: folder of the images; with ``grid`` the picture, or a folder to put ``grid.png`` into.
+        tokenizer: model file or run folder.
+        format: ``png``, ``jpg`` or ``webp``.
+        quality: of jpg and webp, 1 to 100.
+        grid: one contact sheet in place of single images.
+        keep_size: leave images at the size of their codes.
+        batch_size: images at a time.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        device: see `resolve_device`.
+        force: overwrite images, and decode codes of another tokenizer.
+    """
+
+    codes: Path
+    out: Path
+    tokenizer: Path
+    format: str = "png"
+    quality: int = 95
+    grid: bool = False
+    keep_size: bool = False
+    batch_size: int = 8
+    precision: str = "fp32"
+    device: str = "auto"
+    force: bool = False
+
+
+def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
+    """Decode a codes file into images under the names of the originals.
+
+    Returns:
+        The files, in the order of the codes; with several processes those of this one.
+
+    Raises:
+        VqganError: see `vqgan_cli.core.errors`.
+    """
+    codes = open_codes(options.codes, require_metadata=False)
+    if not len(codes):
+        raise CodesError(f"{str(options.codes)!r} holds no images")
+    info = read_model_info(options.tokenizer)
+    check_fingerprint(codes, info.fingerprint, force=options.force)
+    codes.validate(info.config.tokenizer.codebook_size)
+    if info.config.data.kind == "segmentation" and options.format != "png":
+        raise UsageError("label maps are written as png: other formats would change the labels")
+    device = resolve_device(options.device)
+    state = PartialState(cpu=device.type == "cpu")
+    targets = _targets(codes, options)
+    _require_free(targets, options)
+
+    tokenizer = load_tokenizer(info.path, state.device)
+    shown = min(len(codes), GRID_IMAGES) if options.grid else len(codes)
+    note = f", the first {shown} of them shown" if shown < len(codes) else ""
+    reporter.info(f"{len(codes)} images in {options.codes}{note}, tokenizer {info.path}")
+    share = range(shown) if options.grid else range(state.process_index, shown, state.num_processes)
+    if options.grid and not state.is_main_process:
+        return []
+    with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
+        cells = _decode_all(codes, share, tokenizer, targets, options, stop, reporter)
+        reason = stop.agreed() if state.num_processes == 1 else stop.agreed(state.device)
+    if reason:
+        raise StoppedError(
+            f"{reason}; the images written so far are whole",
+            exit_code=130 if reason == "interrupted" else 143,
+        )
+    if options.grid:
+        largest = max(cell.shape[0] for cell in cells), max(cell.shape[1] for cell in cells)
+        columns = max(1, round((shown * largest[0] / largest[1]) ** 0.5))
+        write_image(targets[0], contact_sheet(cells, columns=columns), quality=options.quality)
+        return targets
+    return [targets[index] for index in share]
+
+
+def _targets(codes: Codes, options: DecodeOptions) -> list[Path]:
+    """A path per image; two originals that differ only in their suffix both keep theirs."""
+    if options.grid:
+        is_file = options.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+        return [options.out if is_file else options.out / f"grid.{options.format}"]
+    names = [Path(safe_name(image.name)) for image in codes.images]
+    seen: dict[Path, int] = {}
+    for name in names:
+        seen[name.with_suffix("")] = seen.get(name.with_suffix(""), 0) + 1
+    suffix = f".{options.format}"
+    targets = [
+        options.out
+        / (name.with_suffix(suffix) if seen[name.with_suffix("")] == 1 else Path(f"{name}{suffix}"))
+        for name in names
+    ]
+    if len(set(targets)) < len(targets):
+        raise CodesError(f"{str(options.codes)!r} names the same image twice")
+    return targets
+
+
+def _require_free(targets: list[Path], options: DecodeOptions) -> None:
+    existing = next((target for target in targets if target.exists()), None)
+    if existing is not None and not options.force:
+        raise OutputError(
+            f"{str(existing)!r} exists", hint="overwrite with --force, or name another folder with -o"
+        )
+    for folder in sorted({target.parent for target in targets}):
+        require_writable_folder(folder)
+
+
+def _decode_all(
+    codes: Codes,
+    share: range,
+    tokenizer: Tokenizer,
+    targets: list[Path],
+    options: DecodeOptions,
+    stop: StopRequest,
+    reporter: Reporter,
+) -> list[npt.NDArray[Any]]:
+    """Decode a share of the images; writes them, or returns them for a contact sheet."""
+    device = next(tokenizer.parameters()).device
+    cells: dict[int, npt.NDArray[Any]] = {}
+    threads = min(8, os.cpu_count() or 1)
+    done = 0
+
+    def finish(index: int, image: npt.NDArray[Any]) -> None:
+        if not options.keep_size:
+            image = _restored(codes, index, image, tokenizer.downsampling)
+        write_image(targets[index], image, quality=options.quality)
+
+    with (
+        reporter.progress("decoding", len(share), "images") as progress,
+        Background(threads, ahead=4 * options.batch_size) as writers,
+    ):
+        grids = ((index, codes.grid(index)) for index in share if not stop.pending())
+        for indices, batch in full_batches(grids, options.batch_size):
+            try:
+                with autocast_for(device, options.precision):
+                    output = tokenizer.decode(torch.from_numpy(batch).to(device)).cpu()
+            except torch.OutOfMemoryError as error:
+                raise MemoryLimitError(
+                    f"out of memory on {device} with {options.batch_size} grids of {batch.shape[1]}x{batch.shape[2]}",
+                    hint=f"try --batch-size {max(1, options.batch_size // 2)} or --precision bf16",
+                ) from error
+            for index, decoded in zip(indices, output, strict=False):
+                image = (
+                    decoded.numpy().astype(np.uint8)
+                    if decoded.ndim == 2
+                    else to_uint8(decoded.permute(1, 2, 0).numpy())
+                )
+                if options.grid:
+                    cells[index] = image
+                else:
+                    writers.submit(finish, index, image)
+            done += len(indices)
+            progress.update(done)
+    return [cells[index] for index in sorted(cells)]
+
+
+def _restored(codes: Codes, index: int, image: npt.NDArray[Any], f: int) -> npt.NDArray[Any]:
+    """The image at its original size, where nothing was cropped away; else as it was cropped."""
+    record = codes.images[index]
+    whole = record.resized == (record.grid[0] * f, record.grid[1] * f)
+    if record.size is None or not whole:
+        return image
+    return resize(image, *record.size)
