@@ -51,7 +51,7 @@ def encode(
         bool,
         typer.Option(
             "--native",
-            help="Encode each image at its own size, rounded to a multiple of f. Default: crop to --size.",
+            help="Encode each image at its own size, rounded to a multiple of f, one at a time. Default: crop to --size.",
         ),
     ] = False,
     limit: Annotated[

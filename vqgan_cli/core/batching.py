@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,37 +62,22 @@ class Background:
             self._pool.shutdown(cancel_futures=True)
 
 
-def full_batches(
-    items: Iterable[tuple[int, Array]], batch_size: int, *, open_shapes: int = 8
-) -> Iterator[tuple[list[int], Array]]:
-    """Batches of arrays of the same shape, always of ``batch_size``: a short one repeats its last array.
+def full_batches(items: Iterable[tuple[int, Array]], batch_size: int) -> Iterator[tuple[list[int], Array]]:
+    """Batches of arrays of one shape, always of ``batch_size``: the last one repeats its last array.
 
     A convolution may round differently at another batch size, and a vector halfway between two codes would change
     its code. With full batches a result depends neither on how the work is divided among processes nor on where it
-    was resumed.
+    was resumed. Arrays of different shapes need a ``batch_size`` of 1.
 
     Args:
         items: (index, array) pairs.
         batch_size: arrays per batch.
-        open_shapes: shapes collected at the same time; beyond that, the one with the most arrays goes out.
 
     Yields:
         The indices, perhaps fewer than ``batch_size``, and [batch_size, ...].
     """
-    waiting: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
-
-    def packed(group: list[tuple[int, Array]]) -> tuple[list[int], Array]:
+    waiting = iter(items)
+    while group := list(itertools.islice(waiting, batch_size)):
         arrays = [array for _, array in group]
         arrays += arrays[-1:] * (batch_size - len(arrays))
-        return [index for index, _ in group], np.stack(arrays)
-
-    for index, array in items:
-        group = waiting.setdefault(array.shape, [])
-        group.append((index, array))
-        if len(group) == batch_size:
-            yield packed(waiting.pop(array.shape))
-        elif len(waiting) > open_shapes:
-            largest = max(waiting, key=lambda shape: len(waiting[shape]))
-            yield packed(waiting.pop(largest))
-    for group in waiting.values():
-        yield packed(group)
+        yield [index for index, _ in group], np.stack(arrays)

@@ -147,6 +147,7 @@ def _decode_all(
 ) -> list[npt.NDArray[Any]]:
     """Decode a share of the images; writes them, or returns them for a contact sheet."""
     device = next(tokenizer.parameters()).device
+    batch_size = options.batch_size if codes.shape is not None else 1
     cells: dict[int, npt.NDArray[Any]] = {}
     threads = min(8, os.cpu_count() or 1)
     done = 0
@@ -158,17 +159,17 @@ def _decode_all(
 
     with (
         reporter.progress("decoding", len(share), "images") as progress,
-        Background(threads, ahead=4 * options.batch_size) as writers,
+        Background(threads, ahead=4 * batch_size) as writers,
     ):
         grids = ((index, codes.grid(index)) for index in share if not stop.pending())
-        for indices, batch in full_batches(grids, options.batch_size):
+        for indices, batch in full_batches(grids, batch_size):
             try:
                 with autocast_for(device, options.precision):
                     output = tokenizer.decode(torch.from_numpy(batch).to(device)).cpu()
             except torch.OutOfMemoryError as error:
                 raise MemoryLimitError(
-                    f"out of memory on {device} with {options.batch_size} grids of {batch.shape[1]}x{batch.shape[2]}",
-                    hint=f"try --batch-size {max(1, options.batch_size // 2)} or --precision bf16",
+                    f"out of memory on {device} with {batch_size} grids of {batch.shape[1]}x{batch.shape[2]}",
+                    hint=f"try --batch-size {max(1, batch_size // 2)} or --precision bf16",
                 ) from error
             for index, decoded in zip(indices, output, strict=False):
                 image = (

@@ -170,6 +170,7 @@ def _encode_pending(
 ) -> None:
     device = next(tokenizer.parameters()).device
     pending = writer.pending()
+    batch_size = options.batch_size if size is not None else 1  # native sizes differ
     sizes: dict[int, _Prepared] = {}
 
     def prepare(index: int) -> _Prepared:
@@ -186,7 +187,7 @@ def _encode_pending(
 
     def readable() -> Iterator[tuple[int, npt.NDArray[Any]]]:
         threads = os.cpu_count() or 1
-        for item in prefetch(prepare, pending, threads=min(8, threads), ahead=4 * options.batch_size):
+        for item in prefetch(prepare, pending, threads=min(8, threads), ahead=4 * batch_size):
             if stop.pending():
                 return
             if item.pixels is None:
@@ -198,7 +199,7 @@ def _encode_pending(
 
     done = 0
     with reporter.progress("encoding", len(pending), "images") as progress:
-        for indices, pixels in full_batches(readable(), options.batch_size):
+        for indices, pixels in full_batches(readable(), batch_size):
             batch = torch.from_numpy(pixels if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2))
             images = to_input(batch.long() if batch.ndim == 3 else batch, tokenizer, device)
             try:
@@ -208,9 +209,9 @@ def _encode_pending(
                     )
             except torch.OutOfMemoryError as error:
                 raise MemoryLimitError(
-                    f"out of memory on {device} with {options.batch_size} images of "
+                    f"out of memory on {device} with {batch_size} images of "
                     f"{pixels.shape[1]}x{pixels.shape[2]}",
-                    hint=f"try --batch-size {max(1, options.batch_size // 2)}, --precision bf16 or a smaller --size",
+                    hint=f"try --batch-size {max(1, batch_size // 2)}, --precision bf16 or a smaller --size",
                 ) from error
             for row, index in zip(codes, indices, strict=False):
                 item = sizes.pop(index)
