@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -112,12 +112,15 @@ def safe_name(name: str) -> str:
         CodesError: a name that is empty, absolute or climbs out with ``..``.
     """
     name = os.fsencode(name).decode("utf-8", "backslashreplace")
-    for path in (
-        PurePosixPath(name),
-        PurePath(name),
-    ):  # forward slashes everywhere, and this system's own rules
-        if not path.name or path.anchor or path.drive or ".." in path.parts or "\0" in name:
-            raise CodesError(f"the image name {name!r} does not stay inside an output folder")
+    parts = name.replace(os.sep, "/").split("/")
+    if (
+        parts[0] == ""
+        or parts[-1] in ("", ".")
+        or ".." in parts
+        or "\0" in name
+        or os.path.splitdrive(name)[0]
+    ):
+        raise CodesError(f"the image name {name!r} does not stay inside an output folder")
     return name
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +45,11 @@ class JournalWriter:
     def __init__(self, folder: Path, codebook_size: int) -> None:
         self._dtype = codes_type(codebook_size)
         for number in count():
-            path = folder / f"part-{number:04d}{_SUFFIX}"
+            path = folder / f"part-{number:04d}{_CODES_SUFFIX}"
             with suppress(FileExistsError):
-                self._lines = path.open("xb")
+                self._codes = path.open("xb")
                 break
-        self._codes = path.with_suffix(_CODES_SUFFIX).open("wb")
+        self._lines = path.with_suffix(_SUFFIX).open("xb")  # after the codes: a journal always has its codes
         self._length = 0
 
     def add(self, index: int, image: ImageRecord, codes: npt.NDArray[Any]) -> None:
@@ -78,37 +78,38 @@ class _Journal:
     """What one process stored in one call."""
 
     def __init__(self, path: Path, codebook_size: int) -> None:
-        self.path = path
+        self._lines = path
+        self._codes = path.with_suffix(_CODES_SUFFIX)
         self._codebook_size = codebook_size
 
     def entries(self) -> Iterator[tuple[int, _Entry]]:
         """The entries that can be relied on, each after the position of its line."""
         position = 0
-        with self.path.open("rb") as lines:
+        with self._lines.open("rb") as lines, self._codes.open("rb") as codes:
             for line in lines:
                 with suppress(ValidationError):  # the line that was being written when the process died
                     entry = _ENTRY.validate_json(line)
-                    if entry.image is None or self._intact(entry, entry.image):
+                    if entry.image is None or self._intact(codes, entry, entry.image):
                         yield position, entry
                 position += len(line)
 
     def read(self, position: int) -> tuple[ImageRecord, npt.NDArray[Any]]:
         """The image noted in the line at a position, and its codes in one dimension."""
-        with self.path.open("rb") as lines:
+        # Opened anew each time: a job of many processes and calls has more journals than a process may have files.
+        with self._lines.open("rb") as lines, self._codes.open("rb", buffering=0) as codes:
             lines.seek(position)
             entry = _ENTRY.validate_json(lines.readline())
-        assert entry.image is not None
-        return entry.image, self._codes(entry, entry.image)
+            assert entry.image is not None
+            return entry.image, self._cut(codes, entry, entry.image)
 
-    def _codes(self, entry: _Entry, image: ImageRecord) -> npt.NDArray[Any]:
+    def _cut(self, codes: IO[bytes], entry: _Entry, image: ImageRecord) -> npt.NDArray[Any]:
         dtype = codes_type(self._codebook_size)
-        area = image.grid[0] * image.grid[1]
-        return np.fromfile(
-            self.path.with_suffix(_CODES_SUFFIX), dtype, area, offset=entry.start * dtype.itemsize
-        )
+        codes.seek(entry.start * dtype.itemsize)
+        stored = codes.read(image.grid[0] * image.grid[1] * dtype.itemsize)
+        return np.frombuffer(stored, dtype, len(stored) // dtype.itemsize)
 
-    def _intact(self, entry: _Entry, image: ImageRecord) -> bool:
-        return checksum(self._codes(entry, image), self._codebook_size) == image.crc32
+    def _intact(self, codes: IO[bytes], entry: _Entry, image: ImageRecord) -> bool:
+        return checksum(self._cut(codes, entry, image), self._codebook_size) == image.crc32
 
 
 class Journals:
