@@ -18,6 +18,7 @@ from vqgan_cli.cli import console, presets
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.encode import encode
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
+from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.core.errors import VqganError
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("train-ae")(train_ae)
 app.command()(encode)
 app.command()(decode)
+app.command()(synthetic)
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 
 
