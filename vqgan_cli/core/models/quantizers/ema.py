@@ -78,6 +78,8 @@ class EMAQuantizer(Quantizer):
     def _start_at(self, rows: Tensor) -> None:
         """Begin with vectors of the first batch: a codebook far from the encoder's output would never be used."""
         start = self._sample_rows(rows, self.codebook_size)
+        if not bool(torch.isfinite(start).all()):
+            return  # the next batch may do
         self.embedding.copy_(start)
         self.embed_avg.copy_(start)
         self.initialized.fill_(True)
@@ -90,6 +92,8 @@ class EMAQuantizer(Quantizer):
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(counts)
             dist.all_reduce(sums)
+        if not bool(torch.isfinite(sums).all()):
+            return  # a running mean would never be rid of it
         self.cluster_size.lerp_(counts, 1 - self.decay)
         self.embed_avg.lerp_(sums, 1 - self.decay)
         dead = self.cluster_size < self.dead_code_threshold
