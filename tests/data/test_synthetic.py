@@ -159,6 +159,25 @@ def test_the_picture_changes_at_the_borders_of_parts(each_set: SyntheticSet) -> 
         assert step[border].mean() > 4 * step[~border].mean()
 
 
+def test_parts_of_faces_are_the_persons_own() -> None:
+    """Oracle: the parameters; a part occurs if the person has it, and its hue is the person's."""
+    faces = SYNTHETIC_SETS["faces"]
+    for index in range(36):
+        drawing = faces.draw(0, index, 96, 96)
+        expression, hair = divmod(drawing.label, len(HAIR_KINDS))
+        person = draw_person(generator("faces", 0, index), EXPRESSIONS[expression], HAIR_KINDS[hair])
+        counts = np.bincount(drawing.segmentation.ravel(), minlength=len(faces.parts))
+        assert bool(counts[FacePart.HAT]) == bool(person.hat)
+        assert bool(counts[FacePart.GLASSES]) == bool(person.glasses)
+        assert bool(counts[FacePart.BEARD]) == (person.beard not in ("", "stubble"))
+        assert not counts[FacePart.EARRING] or person.earrings
+        assert counts[FacePart.CLOTHES] > 0.01 * drawing.segmentation.size
+        own = {FacePart.SKIN: person.skin, FacePart.HAIR: person.hair, FacePart.CLOTHES: person.clothes}
+        for part, colour in own.items():
+            seen = np.median(drawing.image[drawing.segmentation == part], axis=0) / 255
+            assert seen / seen.sum() == pytest.approx(colour.ravel() / colour.sum(), abs=0.05)
+
+
 def test_edges_are_the_borders_of_the_label_map(each_set: SyntheticSet) -> None:
     """Oracle: a loop over pixels, and a map small enough to write down."""
     assert part_edges(np.array([[0, 0, 1], [0, 2, 1]], np.uint8)).tolist() == [[0, 255, 0], [255, 255, 0]]

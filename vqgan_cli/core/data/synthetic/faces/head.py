@@ -126,14 +126,14 @@ def paint_beard(canvas: Canvas, person: Person) -> None:
         # Flat under the cheeks, rising to the ears.
         return y0 - 0.06 - 1.3 * np.square(np.maximum(np.abs(x - 0.5 * x0) - 0.22, 0.0))
 
-    jaw = intersect(head_shape(person, 0.02), below(jawline, -1.0, 1.0, -0.2, 1.0))
+    cheeks = below(jawline, -1.0, 1.0, -0.2, 1.0)
     if person.beard == "stubble":
         # Darker than the hair: white stubble would look like a smear.
-        canvas.tint(jaw, tone(person.hair, 0.6), 0.28)
+        canvas.tint(intersect(head_shape(person), cheeks), tone(person.hair, 0.6), 0.28)
         return
     depth = HEAD_METRES - head_depth(person) - 0.005
     if person.beard == "full":
-        canvas.fill(jaw, strands, Part.BEARD, depth)
+        canvas.fill(intersect(head_shape(person, 0.02), cheeks), strands, Part.BEARD, depth)
     elif person.beard == "goatee":
         canvas.fill(ellipse(x0, y0 + 0.14, 0.17, 0.14), strands, Part.BEARD, depth)
 

@@ -60,9 +60,11 @@ def paint_range(canvas: Canvas, view: View, mountains: Range) -> tuple[float, fl
         # Where two peaks meet, both sides take the same middle tone: no seam runs down the valley.
         sunny = 0.45 + (sunny - 0.45) * np.clip((first - second) * 9.0, 0.0, 1.0)
         edge = view.snow_line + 0.022 * np.sin(61.0 * x) + 0.014 * np.sin(37.0 * x + 1.0)
-        snow = np.clip((edge - fall) * canvas.unit + 0.5, 0.0, 1.0)
+        # Snow and haze go by altitude, not by peak, so that they do not break off where two peaks meet.
+        under = y - (mountains.base - mountains.height)
+        snow = np.clip((edge - under) * canvas.unit + 0.5, 0.0, 1.0)
         colour = mix(mix(dark, lit, sunny), mix(snow_dark, snow_lit, sunny), snow)
-        haze = mountains.far + (0.75 - mountains.far) * np.clip(fall / mountains.height, 0.0, 1.0) ** 2
+        haze = mountains.far + (0.75 - mountains.far) * np.square(np.clip(under / mountains.height, 0.0, 1.0))
         return mix(colour, view.light.haze, haze)
 
     top = mountains.base - 1.1 * mountains.height

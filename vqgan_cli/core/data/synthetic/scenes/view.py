@@ -116,7 +116,7 @@ def draw_view(rng: np.random.Generator, terrain: str, season: str) -> View:
         crescent=rng.random() < 0.5,
         side=side,
         horizon=horizon,
-        snow_line=rng.uniform(0.06, 0.15) if season != "winter" else 0.22,
+        snow_line=rng.uniform(0.1, 0.2) if season != "winter" else 0.3,
         cloudiness=rng.uniform(0.25, 0.9),
         trees=rng.uniform(0.35, 0.95),
         conifers=rng.uniform(0.1, 0.9) if terrain != "mountain" else rng.uniform(0.5, 1.0),
