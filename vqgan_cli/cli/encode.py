@@ -51,7 +51,8 @@ def encode(
         bool,
         typer.Option(
             "--native",
-            help="Encode each image at its own size, rounded to a multiple of f, one at a time. Default: crop to --size.",
+            help="Encode each image at its own size, rounded to a multiple of f, one at a time. "
+            "Default: crop to --size.",
         ),
     ] = False,
     limit: Annotated[

@@ -36,7 +36,7 @@ def train_ae(
     checkpoint: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN|CHECKPOINT]",
+            metavar="RUN|CHECKPOINT",
             help="With --resume: the run or the checkpoint folder to go on from. Default: the run named by --out.",
             show_default=False,
         ),

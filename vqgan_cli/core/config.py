@@ -21,23 +21,23 @@ __all__ = [
 ]
 
 
-def _plain_int(value: Any) -> Any:
-    # YAML 1.1 reads `1e5` as a string, and a mistyped `true` would pass as 1.
+def _no_bool(value: Any) -> Any:
+    # A mistyped `true` would pass as 1.
     if isinstance(value, bool):
         raise ValueError("expected a number, not true or false")
     return value
 
 
-Count = Annotated[int, BeforeValidator(_plain_int), Field(ge=0)]
-Positive = Annotated[int, BeforeValidator(_plain_int), Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_no_bool), Field(gt=0)]
+Fraction = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
+Weight = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, and values do not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -137,7 +137,7 @@ class TokenizerConfig(Section):
     )
     z_channels: Positive = Field(default=256, description="Channels of the encoder's output.")
     dropout: Fraction = Field(default=0.0, description="Dropout inside the residual blocks.")
-    codebook_size: Annotated[int, BeforeValidator(_plain_int), Field(ge=2, le=2**31)] = Field(
+    codebook_size: Annotated[int, BeforeValidator(_no_bool), Field(ge=2, le=2**31)] = Field(
         default=1024, description="Number of codes, K."
     )
     codebook_dim: Positive = Field(default=256, description="Length of a codebook vector.")
@@ -193,7 +193,7 @@ class AdversarialConfig(Section):
     )
     max_adaptive_weight: Weight = Field(default=1e4, description="Upper clamp of the adaptive ratio.")
     loss: Literal["hinge", "vanilla", "non-saturating"] = Field(default="hinge", description="GAN loss.")
-    start: Annotated[float, BeforeValidator(_plain_int), Field(ge=0)] = Field(
+    start: Annotated[float, BeforeValidator(_no_bool), Field(ge=0)] = Field(
         default=0.5,
         description="When the discriminator starts: a step, or a fraction of all steps if below 1.",
     )

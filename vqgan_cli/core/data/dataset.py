@@ -187,7 +187,13 @@ def make_loader(
             sending the result to another process.
         seed: of the loader's own generator, so that it leaves torch's global one alone.
         pin_memory: page-locked batches, for copies to a GPU.
+
+    Raises:
+        DataError: not one image can be read.
     """
+    # Found here, the error is one message; out of a worker it would carry the worker's traceback.
+    if len(dataset):
+        dataset[0, 0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = 0 if dataset.cached else min(workers, cores)
     return DataLoader(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqgan_cli.core.config import TokenizerConfig
-from vqgan_cli.core.errors import UsageError
+from vqgan_cli.core.errors import DataError, UsageError
 from vqgan_cli.core.models.autoencoder import Decoder, Encoder
 from vqgan_cli.core.models.quantizers import Quantized, build_quantizer
 
@@ -117,5 +117,15 @@ class Tokenizer(nn.Module):
         return output.clamp(-1, 1) if self.config.out_channels == 3 else output.argmax(1)
 
     def one_hot(self, labels: Tensor) -> Tensor:
-        """Label maps [B, H, W] to the tokenizer's input, float32 [B, in_channels, H, W]."""
-        return F.one_hot(labels.long(), self.config.in_channels).permute(0, 3, 1, 2).float()
+        """Label maps [B, H, W] to the tokenizer's input, float32 [B, in_channels, H, W].
+
+        Raises:
+            DataError: a label is not below ``in_channels``.
+        """
+        classes = self.config.in_channels
+        if labels.numel() and int(labels.max()) >= classes:
+            raise DataError(
+                f"a label map holds class {int(labels.max())}, but there are {classes} classes, 0 to {classes - 1}",
+                hint="set tokenizer.in_channels and out_channels to the number of classes, an ignored class included",
+            )
+        return F.one_hot(labels.long(), classes).permute(0, 3, 1, 2).float()

@@ -103,7 +103,8 @@ def _train(
     settings = config.train_ae
     torch.manual_seed(settings.seed)  # the same weights on every process
     sets = open_training_sets(config.data, seed=settings.seed)
-    config, perceptual = _perceptual_or_without(config, sets, reporter)
+    with accelerator.main_process_first():  # one download, not one per process
+        config, perceptual = _perceptual_or_without(config, sets, reporter)
     experiment = AutoencoderExperiment(config, sets, perceptual, accelerator)
 
     samples_per_step = settings.batch_size * settings.accumulate * accelerator.num_processes

@@ -53,6 +53,8 @@ class AutoencoderExperiment(Experiment):
         lecam = LeCam() if discriminator is not None and settings.adversarial.lecam_weight > 0 else None
         if perceptual is not None:
             perceptual.to(accelerator.device)
+            if settings.channels_last:
+                use_channels_last(perceptual)
         if lecam is not None:
             lecam.to(accelerator.device)
         for module in (tokenizer.encoder, tokenizer.decoder, discriminator):

@@ -15,7 +15,7 @@ from vqgan_cli.core.data.images import to_uint8
 from vqgan_cli.core.data.sampler import sequential_batches
 from vqgan_cli.core.losses import reconstruction_loss
 from vqgan_cli.core.metrics.codebook import CodebookUsage
-from vqgan_cli.core.metrics.reconstruction import psnr, ssim
+from vqgan_cli.core.metrics.reconstruction import RunningMeans, psnr, ssim
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.training.stopping import StopRequest
 
@@ -55,11 +55,12 @@ def validate_tokenizer(
         ``cross_entropy`` (nats per pixel) and ``accuracy``; for both ``loss`` (what models are compared by),
         ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
     """
+    device = accelerator.device
     was_training = tokenizer.training
     tokenizer.eval()
-    usage = CodebookUsage(tokenizer.codebook_size, accelerator.device)
-    sums: dict[str, Tensor] = {}
-    count = 0
+    usage = CodebookUsage(tokenizer.codebook_size, device)
+    names = ["cross_entropy", "accuracy"] if kind == "segmentation" else ["l1", "psnr", "ssim"]
+    means = RunningMeans([*names, *(["perceptual"] if perceptual is not None else []), "loss"], device)
     batches = sequential_batches(
         len(dataset), batch_size, rank=accelerator.process_index, world_size=accelerator.num_processes
     )
@@ -67,37 +68,22 @@ def validate_tokenizer(
         for batch in make_loader(dataset, batches, workers=0):
             if stop.pending():
                 break
-            images = to_input(batch["image"], tokenizer, accelerator.device)
+            images = to_input(batch["image"], tokenizer, device)
             with accelerator.autocast():
                 output = tokenizer(images)
             usage.update(output.quantized.codes)
-            values = _distances(kind, output.reconstruction.float(), images, perceptual)
-            for name, value in values.items():
-                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.sum()
-            count += len(images)
+            means.update(**_distances(kind, output.reconstruction.float(), images, perceptual))
     finally:
         tokenizer.train(was_training)
-    if stop.agreed(accelerator.device) in ("interrupted", "terminated"):
+    if stop.agreed(device) in ("interrupted", "terminated"):
         return {}
+    means.totals = accelerator.reduce(means.totals)
     usage.counts = accelerator.reduce(usage.counts)
-    names = (
-        ("l1", "psnr", "ssim", "perceptual", "loss")
-        if kind == "image"
-        else ("cross_entropy", "accuracy", "loss")
-    )
-    present = [n for n in names if n != "perceptual" or perceptual is not None]
-    packed = torch.stack(
-        [sums.get(n, torch.zeros((), device=accelerator.device)).float() for n in present]
-        + [torch.tensor(float(count), device=accelerator.device)]
-    )
-    total = accelerator.reduce(packed, reduction="sum")
-    result = {name: float(total[i] / total[-1]) for i, name in enumerate(present)}
-    result |= {
+    return means.compute() | {
         "codebook_usage": usage.usage,
         "perplexity": usage.perplexity,
         "codes_never_used": float(usage.never_used),
     }
-    return result
 
 
 def _distances(kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None) -> dict[str, Tensor]:
