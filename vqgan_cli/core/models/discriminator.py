@@ -32,15 +32,18 @@ class ActNorm(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:
-        mean = x.mean((0, 2, 3), keepdim=True)
-        square = x.square().mean((0, 2, 3), keepdim=True)
-        if dist.is_available() and dist.is_initialized():
-            for moment in (mean, square):
-                dist.all_reduce(moment)
-                moment /= dist.get_world_size()
+        mean = _mean_of_processes(x.mean((0, 2, 3), keepdim=True))
+        variance = _mean_of_processes((x - mean).square().mean((0, 2, 3), keepdim=True))
         self.loc.copy_(-mean)
-        self.scale.copy_(1 / ((square - mean.square()).clamp(min=0).sqrt() + 1e-6))
+        self.scale.copy_(1 / (variance.sqrt() + 1e-6))
         self.initialized.fill_(1)
+
+
+def _mean_of_processes(value: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(value)
+        value /= dist.get_world_size()
+    return value
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
