@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vqgan_cli.core.data.pixels import gray_spread, orientation, to_rgb, upright
 from vqgan_cli.core.errors import ImageError, OutputError, UsageError
@@ -50,6 +51,7 @@ MAX_ASPECT = 32
 
 # Whatever the suffix says. Pillow's other formats stay closed: some of them start foreign programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 def read_image(
@@ -118,9 +120,11 @@ def image_size(path: Path | str, *, max_megapixels: float = 200.0) -> tuple[int,
         ImageError: as `read_image`, as far as the header shows it.
     """
     with _opened(path, max_megapixels) as image:
-        # Pillow swaps the size of a turned TIFF when it opens it, that of other formats not even on loading.
-        turned = image.format != "TIFF" and orientation(image) >= 5
+        turned = orientation(image) >= 5
         width, height = image.size
+        # Newer versions of Pillow swap the size of a turned TIFF, and of no other format, when they open it.
+        if isinstance(image, TiffImageFile):
+            width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
     return (width, height) if turned else (height, width)
 
 

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 __all__ = ["gray_spread", "orientation", "to_rgb", "upright"]
 
 UInt8 = npt.NDArray[np.uint8]
+
+_TIFF_BITS = 258
 
 
 def orientation(image: Image.Image) -> int:
@@ -75,7 +78,7 @@ def _full_scale(image: Image.Image, values: npt.NDArray[Any]) -> float:
         # Floating point has no scale of its own; 0-1 is the convention, integers in disguise the exception.
         return next((scale for scale in (1.0, 255.0, 65535.0) if highest <= scale), highest)
     # TIFF has gray of 12 and 32 bits as well; everything else that arrives here has 16.
-    bits = image.tag_v2.get(258, (16,)) if hasattr(image, "tag_v2") else (16,)
+    bits = image.tag_v2.get(_TIFF_BITS, (16,)) if isinstance(image, TiffImageFile) else (16,)
     return float(2 ** bits[0] - 1)
 
 
