@@ -118,6 +118,9 @@ class LeCam(nn.Module):
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(means)
             means /= dist.get_world_size()
-        self.mean_real.lerp_(means[0], 1 - self.decay)
-        self.mean_fake.lerp_(means[1], 1 - self.decay)
+        # Without waiting for the host: where a logit was not finite, the means stay as they are.
+        before = torch.stack([self.mean_real, self.mean_fake])
+        means = torch.where(torch.isfinite(means).all(), torch.lerp(before, means, 1 - self.decay), before)
+        self.mean_real.copy_(means[0])
+        self.mean_fake.copy_(means[1])
         return F.relu(real - self.mean_fake).square().mean() + F.relu(self.mean_real - fake).square().mean()
