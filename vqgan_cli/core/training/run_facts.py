@@ -1,0 +1,199 @@
+"""What a run folder tells: how far the run is, whether it is alive, what it saved, and how to go on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vqgan_cli.core.artifacts import MODEL_FILE, read_model_info
+from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.errors import ModelError, VqganError
+from vqgan_cli.core.presets import resolve
+from vqgan_cli.core.training.checkpoints import checkpoint_folders, verify
+
+__all__ = ["CheckpointFacts", "RunFacts", "SavedModel", "describe_run", "is_run"]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A weights file of a run; ``problem`` is empty where it can be read."""
+
+    path: Path
+    step: int | None
+    validation: dict[str, float]
+    problem: str
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """A checkpoint of a run; ``problem`` is empty where all checksums agree."""
+
+    path: Path
+    step: int
+    bytes: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``: it says that it is
+            running, and no process holds its lock.
+        status: content of ``status.json``.
+        step: the last step that is known to be done.
+        steps: those to do; None where config and status are lost.
+        training: the newest line of the log that is no validation.
+        validation: the newest line of the log that is one.
+        models: last and best weights.
+        checkpoints: oldest first.
+        config: None where there is none yet, or it cannot be read.
+        problems: what is wrong with the folder.
+        next: how to go on: a command, or a sentence.
+    """
+
+    kind: ClassVar[str] = "run"
+    path: Path
+    state: str
+    status: dict[str, Any]
+    step: int
+    steps: int | None
+    training: dict[str, Any]
+    validation: dict[str, Any]
+    models: list[SavedModel]
+    checkpoints: list[CheckpointFacts]
+    config: ExperimentConfig | None
+    problems: list[str]
+    next: str
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training process has made this folder."""
+    return any((folder / name).is_file() for name in ("config.yaml", "status.json", ".lock"))
+
+
+def describe_run(folder: Path) -> RunFacts:
+    """Read a run folder, also while a process writes to it; what is damaged is described, not raised."""
+    problems: list[str] = []
+    config: ExperimentConfig | None = None
+    if (folder / "config.yaml").is_file():
+        try:
+            config = resolve(str(folder / "config.yaml"))
+        except VqganError as error:
+            problems.append(error.message)
+    status = _read_status(folder / "status.json", problems)
+    training, validation = _read_log(folder / "log.jsonl")
+    checkpoints = _checkpoints(folder / "checkpoints")
+    models = [
+        _saved_model(path) for path in (folder / MODEL_FILE, folder / "best.safetensors") if path.exists()
+    ]
+    state = _state(status.get("state", ""), in_use=_in_use(folder))
+    steps = config.train_ae.steps if config else status.get("steps")
+    logged = [int(record["step"]) for record in (training, validation, status) if "step" in record]
+    step = max([*logged, *(checkpoint.step for checkpoint in checkpoints)], default=0)
+    return RunFacts(
+        path=folder,
+        state=state,
+        status=status,
+        step=step,
+        steps=steps,
+        training=training,
+        validation=validation,
+        models=models,
+        checkpoints=checkpoints,
+        config=config,
+        problems=problems,
+        next=_next(folder, state, status, checkpoints, config),
+    )
+
+
+def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        problems.append(f"{str(path)!r} cannot be read: {error}")
+        return {}
+
+
+def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest training and validation lines, the latter's keys without their prefix."""
+    training: dict[str, Any] = {}
+    validation: dict[str, Any] = {}
+    if not path.is_file():
+        return training, validation
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # the line that a process is writing, or was when it died
+            if any(name.startswith("validation/") for name in record):
+                validation = {name.removeprefix("validation/"): value for name, value in record.items()}
+            else:
+                training = record
+    return training, validation
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a process holds the run's lock, which ends with the process however that dies."""
+    try:
+        with (folder / ".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _state(recorded: str, *, in_use: bool) -> str:
+    if in_use:
+        # A resumed run has the status of its last end until its data are found and its weights are loaded.
+        return "running" if recorded == "running" else "starting"
+    return "killed" if recorded in ("", "running") else recorded
+
+
+def _checkpoints(folder: Path) -> list[CheckpointFacts]:
+    found = []
+    for path in checkpoint_folders(folder):
+        problem = verify(path)
+        size = sum(file.stat().st_size for file in path.glob("*") if file.is_file())
+        if path.is_dir():  # a run at work removes its oldest
+            found.append(CheckpointFacts(path, int(path.name.removeprefix("step-")), size, problem))
+    return found
+
+
+def _saved_model(path: Path) -> SavedModel:
+    try:
+        provenance = read_model_info(path).provenance
+    except ModelError as error:
+        return SavedModel(path, None, {}, error.message)
+    return SavedModel(path, provenance.get("step"), provenance.get("validation", {}), "")
+
+
+def _next(
+    folder: Path,
+    state: str,
+    status: dict[str, Any],
+    checkpoints: list[CheckpointFacts],
+    config: ExperimentConfig | None,
+) -> str:
+    name = shlex.quote(str(folder))
+    if state in ("starting", "running"):
+        pid = f" (or kill -TERM {status['pid']})" if state == "running" and "pid" in status else ""
+        return f"a process is at work; Ctrl-C there{pid} saves and stops"
+    if state == "finished":
+        return f"vqgan encode IMAGES -o codes.npy --ae {name}"
+    if any(not checkpoint.problem for checkpoint in checkpoints):
+        return f"vqgan train-ae --resume --out {name}"
+    if config is not None:
+        return f"vqgan train-ae --preset {shlex.quote(str(folder / 'config.yaml'))} --out {name} --force"
+    return f"nothing is saved; start anew: vqgan train-ae --out {name} --force"
