@@ -36,7 +36,10 @@ def staged_file(target: Path) -> Iterator[Path]:
     """
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        staging.touch()
+        mode = staging.stat().st_mode
         yield staging
+        staging.chmod(mode)  # safetensors makes files that nobody else may read
         _sync_file(staging)
         staging.replace(target)
         sync_folder(target.parent)
@@ -57,8 +60,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
         staging.mkdir(parents=True)
+        mode = staging.stat().st_mode & 0o666
         yield staging
         for path in staging.iterdir():
+            path.chmod(mode)  # safetensors makes files that nobody else may read
             _sync_file(path)
         sync_folder(staging)
         if target.exists():

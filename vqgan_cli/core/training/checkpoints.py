@@ -36,6 +36,7 @@ __all__ = [
 
 _NAME = re.compile(r"step-(\d{8,})")
 _MANIFEST = "manifest.json"
+_FACTS = "facts.json"
 
 
 @dataclass
@@ -95,7 +96,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         except SafetensorError as error:
             raise OutputError(f"cannot write {str(target)!r}: {error}") from error
         facts = {"step": checkpoint.step, **checkpoint.facts}
-        (staging / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        (staging / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         manifest = {path.name: _sha256(path) for path in sorted(staging.iterdir())}
         (staging / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for old in checkpoint_folders(folder)[:-keep]:
@@ -115,6 +116,8 @@ def verify(folder: Path) -> str:
     """What is wrong with a checkpoint, in a few words; empty if all its checksums agree."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        if _FACTS not in manifest:
+            return f"{_MANIFEST} does not list {_FACTS}"
         for name, expected in manifest.items():
             if not (folder / name).is_file():
                 return f"{name} is missing"
@@ -136,7 +139,7 @@ def load(folder: Path) -> Checkpoint:
     problem = verify(folder)
     if problem:
         raise CheckpointError(f"checkpoint {str(folder)!r}: {problem}")
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
     return Checkpoint(facts.pop("step"), tensors, facts)
 
