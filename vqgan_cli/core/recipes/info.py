@@ -112,7 +112,7 @@ def _describe(path: Path) -> Facts:
         if (path / MODEL_FILE).is_file():
             return _model(path)
         raise UsageError(
-            f"{str(path)!r} is neither a run (no config.yaml, no status.json) nor a model (no {MODEL_FILE})",
+            f"{str(path)!r} is neither a run (no status.json) nor a model (no {MODEL_FILE})",
             hint=_inside(path),
         )
     if not path.exists():

@@ -74,8 +74,9 @@ class RunFacts:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a training process has made this folder."""
-    return any((folder / name).is_file() for name in ("config.yaml", "status.json", ".lock"))
+    """Whether a training process has made this folder; it has no status yet while its data are looked for."""
+    begun = (folder / ".lock").is_file() and (folder / "samples").is_dir()
+    return begun or (folder / "status.json").is_file()
 
 
 def describe_run(folder: Path) -> RunFacts:
