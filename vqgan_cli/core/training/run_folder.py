@@ -18,9 +18,9 @@ __all__ = ["RunFolder", "next_free"]
 
 
 def next_free(path: Path) -> Path:
-    """``path`` itself if nothing is there, else ``path-2``, ``path-3`` and so on."""
+    """``path`` itself if nothing or an empty folder is there, else ``path-2``, ``path-3`` and so on."""
     candidate, number = path, 2
-    while candidate.exists() and any(candidate.iterdir()):
+    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
         candidate = path.with_name(f"{path.name}-{number}")
         number += 1
     return candidate
@@ -40,22 +40,35 @@ class RunFolder:
         require_writable_folder(path)
         self._lock = (path / ".lock").open("a")
         try:
+            self._take(resume, force)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._log: TextIO | None = None
+
+    def _take(self, resume: bool, force: bool) -> None:
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputError(
-                f"another process is writing to {str(path)!r}",
+                f"another process is writing to {str(self.path)!r}",
                 hint="wait for it, or name another folder with --out",
             ) from error
-        content = [entry for entry in path.iterdir() if entry.name != ".lock"]
+        content = [entry for entry in self.path.iterdir() if entry.name != ".lock"]
         if content and force:
+            if not any(entry.name in ("config.yaml", "status.json") for entry in content):
+                raise OutputError(
+                    f"{str(self.path)!r} is not empty and no run folder, so --force does not replace it",
+                    hint="name another folder with --out",
+                )
             for entry in content:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         elif content and not resume:
             raise OutputError(
-                f"{str(path)!r} exists and is not empty", hint="go on with --resume, replace it with --force"
+                f"{str(self.path)!r} exists and is not empty",
+                hint="go on with --resume, replace it with --force",
             )
         self.samples.mkdir(exist_ok=True)
-        self._log: TextIO | None = None
 
     @property
     def samples(self) -> Path:

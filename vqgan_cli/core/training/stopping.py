@@ -50,8 +50,8 @@ class StopRequest:
             self._on_signal(self.REASONS[self._requested])
 
     def pending(self) -> bool:
-        """Whether this process has been asked to stop; other processes may not know yet."""
-        return bool(self._local())
+        """Whether a signal has asked this process to stop; other processes may not know yet."""
+        return self._requested > 0
 
     def agreed(self, device: torch.device | str = "cpu") -> str:
         """The reason to stop that all processes share now, or an empty string. All processes must call it."""

@@ -1,0 +1,140 @@
+"""Run folders: locks, names, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.training.run_folder import RunFolder, next_free
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from vqgan_cli.core.training.run_folder import RunFolder
+run = RunFolder(Path(sys.argv[1]))
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that trains into ``tmp_path / "run"``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_two_runs_in_one_folder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """Row 30 of the fault table; the lock ends with the process that held it, killed or not."""
+    for options in ({}, {"resume": True}, {"force": True}):
+        with pytest.raises(OutputError, match="another process is writing to"):
+            RunFolder(tmp_path / "run", **options)
+    assert (tmp_path / "run" / "samples").is_dir()  # force has deleted nothing
+
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    RunFolder(tmp_path / "run", resume=True).close()
+
+
+def test_closing_releases_the_lock(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.log(1, {"loss": 0.5})
+    run.close()
+    RunFolder(tmp_path, resume=True).close()
+
+
+def test_a_folder_with_content_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("text")
+    with pytest.raises(OutputError, match="exists and is not empty") as caught:
+        RunFolder(tmp_path)
+    assert "--resume" in (caught.value.hint or "")
+    assert "--force" in (caught.value.hint or "")
+    assert (tmp_path / "thesis.tex").read_text() == "text"
+
+
+def test_force_replaces_runs_only(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("text")
+    with pytest.raises(OutputError, match="no run folder"):
+        RunFolder(tmp_path, force=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_force_empties_the_folder_and_follows_no_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    run = tmp_path / "run"
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    (run / "config.yaml").touch()
+    (run / "link").symlink_to(outside, target_is_directory=True)
+    RunFolder(run, force=True).close()
+    assert {p.name for p in run.iterdir()} == {".lock", "samples"}
+    assert (outside / "kept").exists()
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    """Row 9 of the fault table, in a way that stops the superuser as well."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot write to .*file/run"):
+        RunFolder(tmp_path / "file" / "run")
+
+
+def test_next_free(tmp_path: Path) -> None:
+    assert next_free(tmp_path / "run") == tmp_path / "run"
+    (tmp_path / "run").mkdir()
+    assert next_free(tmp_path / "run") == tmp_path / "run"  # empty
+    for taken in ("run", "run-2"):
+        (tmp_path / taken).mkdir(exist_ok=True)
+        (tmp_path / taken / "file").touch()
+    assert next_free(tmp_path / "run") == tmp_path / "run-3"
+    (tmp_path / "run-3").touch()  # a file by that name
+    assert next_free(tmp_path / "run") == tmp_path / "run-4"
+
+
+def test_status(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.read_status() == {}
+    run.write_status("stopped", reason="interrupted", step=3)
+    status = run.read_status()
+    assert (status["state"], status["reason"], status["step"]) == ("stopped", "interrupted", 3)
+    assert status["pid"] == os.getpid()
+    run.close()
+
+
+def _steps(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (path / "log.jsonl").read_text().splitlines()]
+
+
+def test_rewinding_the_log_drops_what_is_trained_again(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.rewind_log(5)  # nothing yet
+    for step in (2, 4, 4, 6, 8):
+        run.log(step, {"loss": 1.0})
+    run.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # the process was killed while it wrote
+
+    run = RunFolder(tmp_path, resume=True)
+    run.rewind_log(4)
+    assert _steps(tmp_path) == [2, 4, 4]
+    run.log(6, {"loss": 1.0})
+    assert _steps(tmp_path) == [2, 4, 4, 6]
+    run.close()
