@@ -85,6 +85,8 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
     require_writable_folder(options.out.parent)
     device = resolve_device(options.device)
     state = PartialState(cpu=device.type == "cpu")
+    if state.num_processes > 1:
+        device = state.device  # each process has its own
     info = read_model_info(options.tokenizer)
     size = _crop_size(options, info)
     source = open_source(
@@ -99,18 +101,18 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
         codebook_size=info.config.tokenizer.codebook_size,
         downsampling=info.config.tokenizer.downsampling,
         fingerprint=info.fingerprint,
-        tokenizer=str(options.tokenizer),
-        source=options.source,
+        tokenizer=_utf8(str(options.tokenizer)),
+        source=_utf8(options.source),
         sizing="native" if options.native else "crop",
         size=size,
         precision=options.precision,
-        classes=source.classes,
+        classes=tuple(map(_utf8, source.classes)),
     )
     sizing = (
         "each image at its own size" if size is None else f"resized and centre-cropped to {size[0]}x{size[1]}"
     )
     reporter.info(f"{count} images of {source.name}, {sizing} (height x width), tokenizer {info.path}")
-    tokenizer = load_tokenizer(info.path, state.device)
+    tokenizer = load_tokenizer(info.path, device)
 
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
         # Process 0 prepares the staging folder that the others write into.
@@ -128,7 +130,7 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
             if writer.resumed:
                 reporter.info(f"going on: {writer.resumed} images were encoded before")
             _encode_pending(writer, source, tokenizer, options, size, stop, reporter)
-            reason = stop.agreed(state.device)
+            reason = stop.agreed(device)
             if reason:
                 raise StoppedError(
                     f"{reason}; what is encoded is kept",
@@ -159,6 +161,11 @@ def _crop_size(options: EncodeOptions, info: ModelInfo) -> tuple[int, int] | Non
     return height, width
 
 
+def _utf8(name: str) -> str:
+    """A file name as JSON can hold it: bytes that are not UTF-8 become ``\\xff``, as they do in image names."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _encode_pending(
     writer: CodesWriter,
     source: ImageSource,
@@ -172,13 +179,18 @@ def _encode_pending(
     pending = writer.pending()
     batch_size = options.batch_size if size is not None else 1  # native sizes differ
     sizes: dict[int, _Prepared] = {}
+    classes = tokenizer.config.in_channels  # of label maps
 
     def prepare(index: int) -> _Prepared:
         try:
-            image = source.read(index, min_side=None if size is None else 2 * min(size))
+            image = source.read(index, min_side=None if size is None else 2 * max(size))
+            original = image.shape[:2] if size is None else source.size(index)
         except ImageError as error:
             return _Prepared(index, None, reason=error.reason)
-        original = image.shape[:2] if size is None else source.size(index)
+        if image.ndim == 2 and image.max() >= classes:
+            return _Prepared(
+                index, None, reason=f"has label {image.max()}; the tokenizer knows 0 to {classes - 1}"
+            )
         if size is None:
             image = round_to_multiple(image, tokenizer.downsampling)
             return _Prepared(index, image, original, image.shape[:2])

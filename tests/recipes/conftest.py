@@ -1,0 +1,92 @@
+"""A tokenizer that needs no training, and the command line inside the process of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from vqgan_cli.core.config import ExperimentConfig, TokenizerConfig
+
+if TYPE_CHECKING:
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+TINY = TokenizerConfig(
+    channels=32,
+    channel_multipliers=(1, 1),
+    res_blocks=1,
+    attention_resolutions=(),
+    z_channels=16,
+    codebook_size=300,  # one byte does not hold it
+    codebook_dim=4,
+)
+
+
+@dataclass(frozen=True)
+class SavedTokenizer:
+    """A model file, and the module whose weights it holds, never loaded from it: an oracle for those that are."""
+
+    path: Path
+    module: Tokenizer
+
+
+class Done(NamedTuple):
+    """Exit code, stdout and stderr of one command."""
+
+    code: int
+    out: str
+    err: str
+
+
+Vqgan = Callable[..., Done]
+
+
+def save_tiny(path: Path, *, seed: int = 0, kind: str = "image", **changes: int) -> SavedTokenizer:
+    """A tokenizer of random weights, f = 2, K = 300, trained "at" 32x32, whose codebook lies where the vectors do."""
+    import torch
+
+    from vqgan_cli.core.artifacts import save_tokenizer
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+    data = {"size": 32, "kind": kind}
+    loss = (
+        {"reconstruction": "cross-entropy", "perceptual": {"kind": "none"}} if kind == "segmentation" else {}
+    )
+    config = ExperimentConfig.model_validate(
+        {"data": data, "tokenizer": TINY.model_dump() | changes, "train_ae": loss}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = Tokenizer(config.tokenizer).eval().requires_grad_(False)
+        vectors = module.features(torch.rand(8, config.tokenizer.in_channels, 32, 32) * 2 - 1)
+        codebook = module.quantizer.embedding.weight  # type: ignore[union-attr]
+        codebook.copy_(torch.randn(codebook.shape) * vectors.std((0, 2, 3)) + vectors.mean((0, 2, 3)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(path, module.state_dict(), config, {"steps": 7})
+    return SavedTokenizer(path, module)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "model.safetensors")
+
+
+@pytest.fixture
+def vqgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vqgan:
+    """Runs ``vqgan ARGUMENTS`` in ``tmp_path`` without a new process, whose imports would take seconds."""
+    from vqgan_cli.cli.app import run
+    from vqgan_cli.cli.console import console
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(console, "quiet", False)  # as --quiet or an error of an earlier call left it
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Done(code, *capsys.readouterr())
+
+    return call
