@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.validation import label_colors
 
 __all__ = ["DecodeOptions", "decode"]
 
@@ -65,7 +67,7 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     """Decode a codes file into images under the names of the originals.
 
     Returns:
-        The files, in the order of the codes; with several processes those of this one.
+        The files of all processes, in the order of the codes.
 
     Raises:
         VqganError: see `vqgan_cli.core.errors`.
@@ -76,34 +78,47 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     info = read_model_info(options.tokenizer)
     check_fingerprint(codes, info.fingerprint, force=options.force)
     codes.validate(info.config.tokenizer.codebook_size)
-    if info.config.data.kind == "segmentation" and options.format != "png":
-        raise UsageError("label maps are written as png: other formats would change the labels")
+    if info.config.data.kind == "segmentation" and not options.grid:
+        _check_label_format(info.config.tokenizer.out_channels, options)
     device = resolve_device(options.device)
     state = PartialState(cpu=device.type == "cpu")
+    if state.num_processes > 1:
+        device = state.device  # each process has its own
     targets = _targets(codes, options)
     _require_free(targets, options)
+    state.wait_for_everyone()  # what one process writes must not be in the way of another's check
 
-    tokenizer = load_tokenizer(info.path, state.device)
+    tokenizer = load_tokenizer(info.path, device)
     shown = min(len(codes), GRID_IMAGES) if options.grid else len(codes)
     note = f", the first {shown} of them shown" if shown < len(codes) else ""
     reporter.info(f"{len(codes)} images in {options.codes}{note}, tokenizer {info.path}")
-    share = range(shown) if options.grid else range(state.process_index, shown, state.num_processes)
-    if options.grid and not state.is_main_process:
-        return []
+    if options.grid:  # one picture, of one process
+        share = range(shown if state.is_main_process else 0)
+    else:
+        share = range(state.process_index, shown, state.num_processes)
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
         cells = _decode_all(codes, share, tokenizer, targets, options, stop, reporter)
-        reason = stop.agreed() if state.num_processes == 1 else stop.agreed(state.device)
+        reason = stop.agreed(device)
     if reason:
         raise StoppedError(
             f"{reason}; the images written so far are whole",
             exit_code=130 if reason == "interrupted" else 143,
         )
-    if options.grid:
+    if cells:
         largest = max(cell.shape[0] for cell in cells), max(cell.shape[1] for cell in cells)
         columns = max(1, round((shown * largest[0] / largest[1]) ** 0.5))
         write_image(targets[0], contact_sheet(cells, columns=columns), quality=options.quality)
-        return targets
-    return [targets[index] for index in share]
+    state.wait_for_everyone()
+    return targets
+
+
+def _check_label_format(classes: int, options: DecodeOptions) -> None:
+    if options.format != "png":
+        raise UsageError("label maps are written as png: other formats would change the labels")
+    if classes > 256:
+        raise UsageError(
+            f"label maps of {classes} classes do not fit into 8 bits", hint="decode them with --grid"
+        )
 
 
 def _targets(codes: Codes, options: DecodeOptions) -> list[Path]:
@@ -112,17 +127,18 @@ def _targets(codes: Codes, options: DecodeOptions) -> list[Path]:
         is_file = options.out.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
         return [options.out if is_file else options.out / f"grid.{options.format}"]
     names = [Path(safe_name(image.name)) for image in codes.images]
-    seen: dict[Path, int] = {}
-    for name in names:
-        seen[name.with_suffix("")] = seen.get(name.with_suffix(""), 0) + 1
+    alike = Counter(name.with_suffix("") for name in names)
     suffix = f".{options.format}"
     targets = [
         options.out
-        / (name.with_suffix(suffix) if seen[name.with_suffix("")] == 1 else Path(f"{name}{suffix}"))
+        / (name.with_suffix(suffix) if alike[name.with_suffix("")] == 1 else Path(f"{name}{suffix}"))
         for name in names
     ]
-    if len(set(targets)) < len(targets):
-        raise CodesError(f"{str(options.codes)!r} names the same image twice")
+    target, images = Counter(targets).most_common(1)[0]
+    if images > 1:
+        raise CodesError(
+            f"{str(options.codes)!r} has {images} images for {str(target)!r}", hint="look at them with --grid"
+        )
     return targets
 
 
@@ -172,11 +188,12 @@ def _decode_all(
                     hint=f"try --batch-size {max(1, batch_size // 2)} or --precision bf16",
                 ) from error
             for index, decoded in zip(indices, output, strict=False):
-                image = (
-                    decoded.numpy().astype(np.uint8)
-                    if decoded.ndim == 2
-                    else to_uint8(decoded.permute(1, 2, 0).numpy())
-                )
+                if decoded.ndim == 3:
+                    image = to_uint8(decoded.permute(1, 2, 0).numpy())
+                elif options.grid:
+                    image = label_colors(decoded)
+                else:
+                    image = decoded.numpy().astype(np.uint8)
                 if options.grid:
                     cells[index] = image
                 else:
