@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, OutputError, did_you_mean
 from vqgan_cli.core.files import staged_file
+from vqgan_cli.core.schema import problems_of
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +132,7 @@ def read_model_info(path: Path | str) -> ModelInfo:
     """
     path = resolve_model(path)
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:  # no tensor is read, and "pt" would import torch
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{str(path)!r} is not a readable safetensors file: {error}") from error
@@ -139,8 +141,11 @@ def read_model_info(path: Path | str) -> ModelInfo:
     try:
         config = ExperimentConfig.model_validate_json(metadata["config"])
         provenance = json.loads(metadata.get("provenance", "{}"))
+    except ValidationError as error:
+        problems = "; ".join(problems_of(error))
+        raise ModelError(f"the config inside {str(path)!r} does not fit this version: {problems}") from error
     except ValueError as error:
-        raise ModelError(f"the config inside {str(path)!r} does not fit this version: {error}") from error
+        raise ModelError(f"the provenance inside {str(path)!r} is damaged: {error}") from error
     return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance)
 
 
