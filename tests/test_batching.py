@@ -1,0 +1,120 @@
+"""Batches of one shape, and work on threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from vqgan_cli.core.batching import Background, full_batches, prefetch
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 8])
+def test_batches_are_full(count: int) -> None:
+    """Invariant: every batch has 4 arrays; the indices name each input once, in order; the rest repeats the last."""
+    batches = list(full_batches(((10 * i, np.full((2, 3), i)) for i in range(count)), 4))
+    assert [index for indices, _ in batches for index in indices] == [10 * i for i in range(count)]
+    for indices, arrays in batches:
+        assert arrays.shape == (4, 2, 3)
+        values = [index // 10 for index in indices]
+        assert arrays[:, 0, 0].tolist() == values + values[-1:] * (4 - len(values))
+
+
+def test_batches_of_one_may_differ_in_shape() -> None:
+    arrays = [np.zeros((height, 3)) for height in (1, 2, 3)]
+    assert [batch.shape for _, batch in full_batches(enumerate(arrays), 1)] == [
+        (1, 1, 3),
+        (1, 2, 3),
+        (1, 3, 3),
+    ]
+
+
+def test_batches_are_made_as_they_are_asked_for() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[tuple[int, np.ndarray]]:
+        for index in range(100):
+            taken.append(index)
+            yield index, np.zeros(1)
+
+    next(full_batches(items(), 4))
+    assert taken == [0, 1, 2, 3]
+
+
+def test_prefetch_is_map() -> None:
+    """Oracle: the built-in ``map``, though later items are done earlier."""
+
+    def slow_first(item: int) -> int:
+        time.sleep(0.02 if item % 4 == 0 else 0)
+        return item * item
+
+    assert list(prefetch(slow_first, range(20), threads=4, ahead=8)) == [i * i for i in range(20)]
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_prefetch_stays_in_its_bound(ahead: int) -> None:
+    started: list[int] = []
+    results = prefetch(started.append, iter(range(100)), threads=3, ahead=ahead)
+    next(results)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(started) <= 2 + ahead
+
+
+def test_prefetch_works_ahead() -> None:
+    """The second item is under way while the first is being used: else this would wait for ever."""
+    second_started = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 1:
+            second_started.set()
+        return item
+
+    results = prefetch(work, range(3), threads=1, ahead=2)
+    next(results)
+    assert second_started.wait(10)
+    assert list(results) == [1, 2]
+
+
+def test_prefetch_raises_where_the_result_would_have_come() -> None:
+    results = prefetch(lambda item: 1 // (item - 2), range(5), threads=2, ahead=4)
+    assert [next(results), next(results)] == [-1, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_background_does_every_job() -> None:
+    done: list[int] = []
+    with Background(2, ahead=3) as jobs:
+        for number in range(20):
+            jobs.submit(done.append, number)
+    assert sorted(done) == list(range(20))
+
+
+def test_background_waits_while_too_much_is_queued() -> None:
+    """Invariant: at the return of submit number n, at least n - ahead jobs are done."""
+    done: list[int] = []
+
+    def job(number: int) -> None:
+        time.sleep(0.002)
+        done.append(number)
+
+    with Background(1, ahead=3) as jobs:
+        for number in range(1, 21):
+            jobs.submit(job, number)
+            assert len(done) >= number - 3
+
+
+def test_background_raises_at_a_later_call() -> None:
+    jobs = Background(1, ahead=1)
+    jobs.submit(lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ZeroDivisionError):
+        jobs.submit(time.sleep, 0)
+
+
+def test_background_raises_at_the_end() -> None:
+    with pytest.raises(ZeroDivisionError), Background(1, ahead=10) as jobs:
+        jobs.submit(lambda: 1 // 0)  # type: ignore[arg-type,return-value]
