@@ -198,9 +198,10 @@ class AutoencoderExperiment(Experiment):
             )
         if networks.lecam is not None and "lecam" in saved.tensors:
             networks.lecam.load_state_dict(saved.tensors["lecam"])
-        if self.average is not None and "average" in saved.tensors:
-            self.average.module.load_state_dict(saved.tensors["average"])
-            self.average.updates = saved.facts["average_updates"]
+        if self.average is not None:
+            # An average that the run had not kept so far begins at the weights, not at a random start.
+            self.average.module.load_state_dict(saved.tensors.get("average", saved.tensors["tokenizer"]))
+            self.average.updates = saved.facts.get("average_updates", 0)
         if self.accelerator.scaler is not None and "scaler" in saved.facts:
             self.accelerator.scaler.load_state_dict(saved.facts["scaler"])
 

@@ -21,6 +21,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
             yield f"{prefix}{key}: {before!r} in the checkpoint, {now!r} now"
 
 
+def _architecture(config: Mapping[str, Any], *, discriminator: bool) -> dict[str, Any]:
+    """The part of a config that decides which tensors there are."""
+    free = ("dropout", "gradient_checkpointing")
+    found: dict[str, Any] = {"tokenizer": {k: v for k, v in config["tokenizer"].items() if k not in free}}
+    found["tokenizer"]["quantizer"] = {"kind": config["tokenizer"]["quantizer"]["kind"]}
+    if discriminator:
+        adversarial = config["train_ae"]["adversarial"]
+        found["train_ae"] = {"adversarial": {key: adversarial[key] for key in ("channels", "layers", "norm")}}
+    return found
+
+
 def check_resumable(
     facts: Mapping[str, Any],
     config: ExperimentConfig,
@@ -36,7 +47,12 @@ def check_resumable(
         UsageError: batch size or number of processes differ and ``allow_change`` is not given.
     """
     now = config.model_dump(mode="json")
-    changed = list(differences(facts["config"]["tokenizer"], now["tokenizer"], "tokenizer."))
+    old = facts["config"]
+    # A discriminator may come or go; one that stays is part of the architecture.
+    both = all(side["train_ae"]["adversarial"]["weight"] > 0 for side in (old, now))
+    changed = list(
+        differences(_architecture(old, discriminator=both), _architecture(now, discriminator=both))
+    )
     if changed:
         raise ConfigError(
             changed, where="the resumed run", hint="an architecture cannot change; see --init-from"
