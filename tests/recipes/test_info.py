@@ -178,7 +178,7 @@ def test_model_as_text(vqgan: Vqgan, tokenizer: Tokenizer) -> None:
     rows = lines(vqgan, "model.safetensors")
     assert rows["tokens"] == "8 x 8 = 64 per image (f = 2)"
     assert rows["codebook"] == "16 codes of 4 numbers (vq)"
-    assert rows["data"] == "photos/, 5 images"
+    assert (rows["data"], rows["images"]) == ("photos/", "5")
     assert (rows["step"], rows["validation"]) == ("7", "psnr 21.5")
     assert rows["parameters"].startswith("225 k (encoder ")
 
@@ -323,10 +323,10 @@ def test_codes(vqgan: Vqgan, tmp_path: Path, native: bool) -> None:
     assert (found["metadata"]["fingerprint"], found["metadata"]["codebook_size"]) == ("abc", 300)
     assert facts(vqgan, "codes.json") == found
     rows = lines(vqgan, "codes.npy")
-    assert rows["grids"] == ("4 x 3 (2 images); 5 x 2 (1 images)" if native else "4 x 3")
+    assert rows["grids"] == ("4 x 3 (2); 5 x 2 (1)" if native else "4 x 3")
     assert rows["classes"] == "cat (2); dog (1)"
     assert rows["codebook"] == "300 codes, f = 2"
-    assert rows["failed"] == "1 inputs have no codes"
+    assert rows["failed"] == "1 of 4"
 
 
 def test_codes_without_description(vqgan: Vqgan, tmp_path: Path) -> None:

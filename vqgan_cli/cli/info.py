@@ -92,13 +92,11 @@ def _system(facts: SystemFacts) -> list[tuple[str, Rows]]:
         return version or "not installed"
 
     weights = [
-        (w.network, f"{w.file} ({_size(w.bytes)})" if w.file and w.bytes else "not cached")
+        (w.network, "not cached" if w.bytes is None else f"{w.file} ({_size(w.bytes)})")
         for w in facts.weights
     ]
     if any(w.file is None for w in facts.weights):
-        weights.append(
-            ("folder", f"{facts.weights_folder} (what is missing is downloaded when first needed)")
-        )
+        weights.append(("folder", f"{facts.weights_folder} (missing files are downloaded when first needed)"))
     return [
         ("versions", [(name, version_of(name, version)) for name, version in facts.versions.items()]),
         ("devices", [(device.device, _device(device)) for device in facts.devices]),
@@ -138,10 +136,8 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
     ]
     training = [
         ("experiment", facts.config.name),
-        (
-            "data",
-            ", ".join([made.get("data", "")] + ([f"{made['images']} images"] if "images" in made else [])),
-        ),
+        ("data", made.get("data", "")),
+        ("images", str(made.get("images", ""))),
         ("classes", _listed(made.get("classes", ()))),
         ("step", str(made.get("step", ""))),
         ("weights", {"average": "running average", "last": "last step"}.get(made.get("weights", ""), "")),
@@ -153,15 +149,12 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
 
 def _run(facts: RunFacts) -> list[tuple[str, Rows]]:
     status = facts.status
-    reason = status.get("reason")
+    reason = None if facts.state == "starting" else status.get("reason")  # of its last end
     done = f"{facts.step} of {facts.steps}" if facts.steps else str(facts.step)
     newest = facts.training.get("time") or status.get("time")
     state = [
         ("folder", str(facts.path)),
-        (
-            "state",
-            facts.state + (f": {reason}" if reason and facts.state not in ("running", "starting") else ""),
-        ),
+        ("state", f"{facts.state}: {reason}" if reason else facts.state),
         ("step", done + (f" at {_time(newest)}" if newest else "")),
         ("training", _metrics({name: v for name, v in facts.training.items() if _is_headline(name)})),
         ("validation", _validation(facts.validation)),
@@ -217,7 +210,7 @@ def _tokens(config: ExperimentConfig) -> Rows:
 
 
 def _codes(facts: CodesFacts) -> list[tuple[str, Rows]]:
-    grids = [f"{h} x {w}" + (f" ({n} images)" if len(facts.grids) > 1 else "") for (h, w), n in facts.grids]
+    grids = [f"{h} x {w}" + (f" ({n})" if len(facts.grids) > 1 else "") for (h, w), n in facts.grids]
     rows = [
         ("file", f"{facts.path} ({_size(facts.bytes)}, {facts.dtype})"),
         ("images", str(facts.images)),
@@ -239,7 +232,7 @@ def _codes(facts: CodesFacts) -> list[tuple[str, Rows]]:
             ("precision", made["precision"]),
             ("source", made["source"]),
             ("classes", _listed([f"{name} ({n})" for name, n in facts.classes.items()])),
-            ("failed", f"{facts.failed} inputs have no codes" if facts.failed else ""),
+            ("failed", f"{facts.failed} of {facts.images + facts.failed}" if facts.failed else ""),
         ]
     return [("codes", _filled(rows))]
 
@@ -288,8 +281,8 @@ def _time(stamp: str) -> str:
     return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
-def _size(count: int | None) -> str:
-    return f"{_scaled(count or 0)}B"
+def _size(count: int) -> str:
+    return f"{_scaled(count)}B"
 
 
 def _count(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -81,6 +82,8 @@ def is_run(folder: Path) -> bool:
 
 def describe_run(folder: Path) -> RunFacts:
     """Read a run folder, also while a process writes to it; what is damaged is described, not raised."""
+    # The lock first: a run that ends meanwhile has written its last status before it lets go of the lock.
+    in_use = _in_use(folder)
     problems: list[str] = []
     config: ExperimentConfig | None = None
     if (folder / "config.yaml").is_file():
@@ -94,7 +97,7 @@ def describe_run(folder: Path) -> RunFacts:
     models = [
         _saved_model(path) for path in (folder / MODEL_FILE, folder / "best.safetensors") if path.exists()
     ]
-    state = _state(status.get("state", ""), in_use=_in_use(folder))
+    state = _state(status.get("state", ""), in_use=in_use)
     steps = config.train_ae.steps if config else status.get("steps")
     logged = [int(record["step"]) for record in (training, validation, status) if "step" in record]
     step = max([*logged, *(checkpoint.step for checkpoint in checkpoints)], default=0)
@@ -165,9 +168,9 @@ def _state(recorded: str, *, in_use: bool) -> str:
 def _checkpoints(folder: Path) -> list[CheckpointFacts]:
     found = []
     for path in checkpoint_folders(folder):
-        problem = verify(path)
-        size = sum(file.stat().st_size for file in path.glob("*") if file.is_file())
-        if path.is_dir():  # a run at work removes its oldest
+        with suppress(FileNotFoundError):  # a run at work removes its oldest
+            problem = verify(path)
+            size = sum(file.stat().st_size for file in path.iterdir())
             found.append(CheckpointFacts(path, int(path.name.removeprefix("step-")), size, problem))
     return found
 
