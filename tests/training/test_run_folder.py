@@ -21,6 +21,7 @@ import sys, time
 from pathlib import Path
 from vqgan_cli.core.training.run_folder import RunFolder
 run = RunFolder(Path(sys.argv[1]))
+run.begin("")
 print("locked", flush=True)
 time.sleep(60)
 """
@@ -46,7 +47,7 @@ def test_two_runs_in_one_folder(tmp_path: Path, holder: subprocess.Popen[str]) -
     for options in ({}, {"resume": True}, {"force": True}):
         with pytest.raises(OutputError, match="another process is writing to"):
             RunFolder(tmp_path / "run", **options)
-    assert (tmp_path / "run" / "samples").is_dir()  # force has deleted nothing
+    assert (tmp_path / "run" / "config.yaml").exists()
 
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -85,8 +86,12 @@ def test_force_empties_the_folder_and_follows_no_link(tmp_path: Path) -> None:
     (run / "model.safetensors").touch()
     (run / "config.yaml").touch()
     (run / "link").symlink_to(outside, target_is_directory=True)
-    RunFolder(run, force=True).close()
-    assert {p.name for p in run.iterdir()} == {".lock", "samples"}
+    folder = RunFolder(run, force=True)
+    assert (run / "model.safetensors").exists()  # not before the new run begins
+    folder.begin("name: new")
+    folder.close()
+    assert {p.name for p in run.iterdir()} == {".lock", "samples", "config.yaml"}
+    assert (run / "config.yaml").read_text() == "name: new"
     assert (outside / "kept").exists()
 
 
@@ -95,6 +100,12 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write to .*file/run"):
         RunFolder(tmp_path / "file" / "run")
+
+
+def test_a_run_that_never_began_is_not_in_the_way(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run").close()
+    assert next_free(tmp_path / "run") == tmp_path / "run"
+    RunFolder(tmp_path / "run").close()
 
 
 def test_next_free(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A command is a module of this folder that imports nothing heavy at its top, and 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -96,6 +97,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Runs the command line of this process and exits with its code."""
+    # For as long as no recipe has a better answer, such as during the import of torch.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     sys.exit(run())
 
 

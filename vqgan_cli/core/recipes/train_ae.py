@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from vqgan_cli.core.data.dataset import make_loader
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.sources import SyntheticSource
 from vqgan_cli.core.data.training_sets import TrainingSets, open_training_sets
-from vqgan_cli.core.errors import StoppedError, VqganError, WeightsError
+from vqgan_cli.core.errors import OutputError, StoppedError, WeightsError
 from vqgan_cli.core.presets import dump
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
@@ -82,9 +83,10 @@ def train_ae(config: ExperimentConfig, options: TrainAEOptions, reporter: Report
                 run = RunFolder(options.out, resume=options.resume_from is not None, force=options.force)
             accelerator.wait_for_everyone()
             return _train(config, options, reporter, accelerator, run, stop)
-        except VqganError as error:
-            if run is not None and not isinstance(error, StoppedError):
-                run.write_status("failed", reason=error.message)
+        except BaseException as error:
+            if run is not None and run.state == "running":
+                with suppress(OutputError):  # a full disk must not hide why
+                    run.write_status("failed", reason=str(error) or type(error).__name__)
             raise
         finally:
             accelerator.end_training()
@@ -120,7 +122,7 @@ def _train(
     experiment.samples_per_step = samples_per_step
 
     if run is not None:
-        run.write_config(dump(config))
+        run.begin(dump(config))
         run.rewind_log(start)
         run.write_status("running", step=start, steps=settings.steps)
     reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))

@@ -170,6 +170,8 @@ class _Loop:
         if reason in ("", "time limit"):
             self.validate()
             self.save_samples()
+            meanwhile = self.stop.agreed(self.accelerator.device)
+            reason = meanwhile if meanwhile in ("interrupted", "terminated") else reason
         self.save_checkpoint()
         self.save_model()
         return Outcome(self.step, reason, self.validation)

@@ -20,16 +20,25 @@ __all__ = ["RunFolder", "next_free"]
 def next_free(path: Path) -> Path:
     """``path`` itself if nothing or an empty folder is there, else ``path-2``, ``path-3`` and so on."""
     candidate, number = path, 2
-    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
+    while candidate.exists() and not (candidate.is_dir() and not _content(candidate)):
         candidate = path.with_name(f"{path.name}-{number}")
         number += 1
     return candidate
 
 
+def _content(folder: Path) -> list[Path]:
+    """What a run leaves behind once it has begun."""
+    return [entry for entry in folder.iterdir() if entry.name != ".lock"]
+
+
 class RunFolder:
     """A run folder, locked for as long as this object lives.
 
-    The lock is the kernel's: it ends with the process, however that dies.
+    The lock is the kernel's: it ends with the process, however that dies. Nothing else is written or replaced before
+    `begin`, so a run that fails while it opens its data leaves no trace, and no trace is in the way of the next try.
+
+    Attributes:
+        state: the last status that was written through this object; empty before the first.
 
     Raises:
         OutputError: the folder cannot be written, is not empty and not to be continued, or another process uses it.
@@ -37,6 +46,9 @@ class RunFolder:
 
     def __init__(self, path: Path, *, resume: bool = False, force: bool = False) -> None:
         self.path = path
+        self.state = ""
+        self._replaced: list[Path] = []
+        self._log: TextIO | None = None
         require_writable_folder(path)
         self._lock = (path / ".lock").open("a")
         try:
@@ -44,7 +56,6 @@ class RunFolder:
         except BaseException:
             self._lock.close()
             raise
-        self._log: TextIO | None = None
 
     def _take(self, resume: bool, force: bool) -> None:
         try:
@@ -54,21 +65,19 @@ class RunFolder:
                 f"another process is writing to {str(self.path)!r}",
                 hint="wait for it, or name another folder with --out",
             ) from error
-        content = [entry for entry in self.path.iterdir() if entry.name != ".lock"]
+        content = _content(self.path)
         if content and force:
             if not any(entry.name in ("config.yaml", "status.json") for entry in content):
                 raise OutputError(
                     f"{str(self.path)!r} is not empty and no run folder, so --force does not replace it",
                     hint="name another folder with --out",
                 )
-            for entry in content:
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            self._replaced = content
         elif content and not resume:
             raise OutputError(
                 f"{str(self.path)!r} exists and is not empty",
                 hint="go on with --resume, replace it with --force",
             )
-        self.samples.mkdir(exist_ok=True)
 
     @property
     def samples(self) -> Path:
@@ -80,14 +89,26 @@ class RunFolder:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
 
-    def write_config(self, text: str) -> None:
-        """Keep the resolved config, as YAML."""
-        write_text(self.path / "config.yaml", text)
+    def begin(self, config: str) -> None:
+        """Remove what is to be replaced, and keep the resolved config, as YAML.
+
+        Raises:
+            OutputError: something cannot be removed or written.
+        """
+        try:
+            for entry in self._replaced:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            self._replaced = []
+            self.samples.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot replace what is in {str(self.path)!r}: {error}") from error
+        write_text(self.path / "config.yaml", config)
 
     def write_status(self, state: str, **details: Any) -> None:
         """Say what the run is doing or why it ended: ``running``, ``finished``, ``stopped`` or ``failed``."""
         record = {"state": state, "time": _now(), "pid": os.getpid(), **details}
         write_text(self.path / "status.json", json.dumps(record, indent=2) + "\n")
+        self.state = state
 
     def read_status(self) -> dict[str, Any]:
         """The last status, or an empty dict."""
