@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-DEMO := runs/demo-ae
+DEMO := runs/demo
 
 .PHONY: help demo test test-all check fix clean
 
@@ -28,10 +28,17 @@ help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)
-	$(BIN)/vqgan train-ae --preset demo --out $(DEMO) --force
-	$(BIN)/vqgan encode $(DEMO)/samples --ae $(DEMO) --out $(DEMO)/codes.npy --force
-	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO) --out $(DEMO)/decoded --force
-	@echo "Originals and reconstructions: $(DEMO)/samples; encoded and decoded again: $(DEMO)/decoded"
+	$(BIN)/vqgan train-ae --preset demo --out $(DEMO)/ae --force
+	$(BIN)/vqgan synthetic faces --number 64 --size 64 --seed 1 --out $(DEMO)/pictures --force
+	$(BIN)/vqgan encode $(DEMO)/pictures --ae $(DEMO)/ae --out $(DEMO)/codes.npy --force
+	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO)/ae --out $(DEMO)/decoded --force
+	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO)/ae --out $(DEMO)/decoded.png --grid --force
+	@echo "Originals above reconstructions: $$(ls $(DEMO)/ae/samples/*.png | tail -1)"
+	@echo "64 pictures, encoded and decoded: $(DEMO)/decoded.png"
+	@echo "Next, with your own photos:"
+	@echo "  $(BIN)/vqgan train-ae --preset demo --data PHOTOS --max-time 20m"
+	@echo "  $(BIN)/vqgan encode PHOTOS -o codes.npy"
+	@echo "  $(BIN)/vqgan decode codes.npy -o out/"
 
 test: $(STAMP)
 	$(BIN)/pytest

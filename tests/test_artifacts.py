@@ -161,6 +161,8 @@ def test_fingerprint_is_of_names_types_shapes_and_values_only() -> None:
     column_major = {"a": torch.arange(6.0).repeat(2, 1).T[:, 0], "b": torch.tensor(3)}
     assert fingerprint(dict(reversed(base.items()))) == fingerprint(base) == fingerprint(column_major)
     changed = [
+        base | {"a": torch.zeros(6)},
+        base | {"a": torch.zeros(6, dtype=torch.int32)},  # the same bytes
         base | {"a": torch.arange(6.0).double()},
         base | {"a": torch.arange(6.0).reshape(2, 3)},
         base | {"a": torch.arange(6.0).reshape(3, 2)},

@@ -343,9 +343,13 @@ def start(module: str, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def test_two_processes_equal_one(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
-    """Determinism: the files are the same, byte for byte, and the first process speaks for both."""
+    """Determinism: the files are the same, byte for byte, and the first process speaks for both.
+
+    The second process is late: what the first could have written by then must not look as if it had been there before.
+    """
     np.save(tmp_path / "codes.npy", random_codes(9))
     decode(vqgan, tiny, "codes.npy", "-o", "one")
+    (tmp_path / "program.py").write_text(LATE, encoding="utf-8")
     arguments = ["decode", tmp_path / "codes.npy", "--ae", tiny.path, "--device", "cpu", "--json"]
     process = start(
         "torch.distributed.run",
