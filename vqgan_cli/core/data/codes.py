@@ -101,8 +101,8 @@ class Codes:
 
     def spot_check(self) -> None:
         """`validate` for a few images spread over the file, whatever its size: are the two files one pair?"""
-        for index in np.unique(np.linspace(0, len(self) - 1, _SPOT_CHECKS).astype(int)):
-            self._check(int(index), int(index) + 1, None)
+        for index in {round(place) for place in np.linspace(0, len(self) - 1, _SPOT_CHECKS) if len(self)}:
+            self._check(index, index + 1, None)
 
     def _stored(self, begin: int, end: int | None = None) -> Array:
         return self._flat[self._starts[begin] : self._starts[begin + 1 if end is None else end]]
