@@ -178,7 +178,7 @@ def _finish(
             reason=outcome.reason or "all steps done",
             step=outcome.step,
             steps=steps,
-            resume=options.resume_command if outcome.step < steps else None,
+            resume=options.resume_command if outcome.reason else None,
             validation=outcome.validation,
             unreadable_files=[{"path": path, "reason": reason} for path, reason in failures],
         )
