@@ -94,8 +94,9 @@ def test_only_the_newest_are_kept(folder: Path) -> None:
     save(folder, _checkpoint(40), keep=2)
     assert [p.name for p in checkpoint_folders(folder)] == ["step-00000030", "step-00000040"]
     # By number: beyond eight digits names do not sort by letters.
+    save(folder, _checkpoint(99_999_999), keep=2)
     save(folder, _checkpoint(100_000_000), keep=2)
-    assert [p.name for p in checkpoint_folders(folder)] == ["step-00000040", "step-100000000"]
+    assert [p.name for p in checkpoint_folders(folder)] == ["step-99999999", "step-100000000"]
 
 
 def test_newest_is_loaded(folder: Path) -> None:
