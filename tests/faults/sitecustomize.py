@@ -6,7 +6,8 @@ PART, such as ``open step-00000008.partial/facts.json``, and then does each ACTI
 - ``SIGKILL``, ``SIGINT``, ``SIGTERM``: this process sends the signal to itself;
 - ``DISK_FULL``: from then on no file can grow beyond 100 kB.
 
-Of several processes that a launcher has started, only the one whose rank is ``VQGAN_FAULT_RANK`` (0) has the fault.
+Several faults are divided by semicolons. Of the processes that a launcher has started, only the one whose rank is
+``VQGAN_FAULT_RANK`` (0) has them.
 """
 
 from __future__ import annotations
@@ -37,4 +38,5 @@ def _act(action: str) -> None:
 
 
 if "VQGAN_FAULT" in os.environ and os.environ.get("RANK", "0") == os.environ.get("VQGAN_FAULT_RANK", "0"):
-    _watch(*os.environ["VQGAN_FAULT"].split(" "))
+    for _fault in os.environ["VQGAN_FAULT"].split(";"):
+        _watch(*_fault.split(" "))

@@ -295,6 +295,8 @@ def test_corrupt_weights_for_the_perceptual_loss(vqgan: Vqgan, tmp_path: Path, o
         (["--tracker", "tensorbord"], "did you mean 'tensorboard'"),
         (["--gpus", "64"], "CUDA devices that torch can use"),
         (["photos"], "images are named with --data"),
+        (["--resume", "--force"], "--resume goes on with a run, --force starts anew"),
+        (["--resume", "--init-from", "model"], "--init-from starts anew"),
         (["--set", "train_ae.adversarial.norm=sync-batch"], "sync-batch needs CUDA"),
     ],
 )

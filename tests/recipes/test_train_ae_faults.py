@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import RunVqgan
@@ -85,8 +86,14 @@ def test_second_interrupt(run_vqgan: RunVqgan, tmp_path: Path) -> None:
 
 
 def test_termination_in_evaluation(run_vqgan: RunVqgan, photos: list[str], tmp_path: Path) -> None:
-    """Row 3: the evaluation is cut short and not logged; the step it belongs to is saved."""
-    stopped = run_vqgan(*train("run", 100), *photos, env=fault("open", "val/01.png", "SIGTERM"))
+    """Row 3: the evaluation is cut short and not logged; the step it belongs to is saved.
+
+    Were it not cut short, the process would die of the last image.
+    """
+    terminate = fault("open", "val/01.png", "SIGTERM")
+    terminate["VQGAN_FAULT"] += ";open val/03.png SIGKILL"
+    options = settings(train_ae__batch_size=1)
+    stopped = run_vqgan(*train("run", 100), *photos, *options, env=terminate)
     assert stopped.returncode == 143, stopped.stderr
     assert_plain(stopped.stderr)
     run = tmp_path / "run"
@@ -218,23 +225,51 @@ def test_not_a_number(vqgan: Vqgan, tmp_path: Path, quantizer: str) -> None:
     assert vqgan(*train("run", 4, **options)).code == 0
     run = tmp_path / "run"
     explode = settings(train_ae__learning_rate="1e30", train_ae__warmup_steps=0)
-    done = vqgan(*RESUME, "run", "--steps", "40", *explode, *settings(train_ae__checkpoint_every=100))
+    often = settings(train_ae__checkpoint_every=1, train_ae__keep_checkpoints=20)
+    done = vqgan(*RESUME, "run", "--steps", "40", *explode, *often)
     assert done.code == 1
     assert_plain(done.err)
     assert "NaN or infinite in 10 steps in a row" in done.err
     assert "train_ae.learning_rate" in done.err
     assert status(run)["state"] == "failed"
     assert log(run)[-1]["skipped_in_a_row"] == 9
-    good, _, passed_over = load_newest(run / "checkpoints")
-    assert (good.step, passed_over) == (4, [])
-    assert all(
-        t.isfinite().all() for group in good.tensors.values() for t in group.values() if t.is_floating_point()
-    )
+    # Step 5 is the last one that moved the weights, and very far; not one of those that followed did.
+    *_, first, last = (load_newest(path)[0] for path in checkpoint_folders(run / "checkpoints"))
+    assert last.step > first.step > 5
+    for name in ("tokenizer", "optimizer"):
+        for key, value in last.tensors[name].items():
+            assert torch.equal(value, first.tensors[name][key]), key
+            assert not value.isnan().any(), key
 
-    calm = settings(train_ae__learning_rate="1e-4")
-    done = vqgan(*RESUME, "run", "--steps", "6", *calm)
+    calm = settings(train_ae__learning_rate="1e-4", train_ae__keep_checkpoints=2)
+    good = "run/checkpoints/step-00000004"
+    done = vqgan("train-ae", good, "--resume", "--device", "cpu", "--steps", "6", *calm)
     assert done.code == 0, done.err
     assert steps(run) == [1, 2, 3, 4, 5, 6]
+    assert all(t.isfinite().all() for t in load_tokenizer(run).state_dict().values())
+
+
+def test_going_back_leaves_the_abandoned_steps(vqgan: Vqgan, run: Path) -> None:
+    """Checkpoints beyond the one that was asked for belong to another history: the next --resume must not take them,
+    and they must not crowd out those of this one.
+    """
+    done = vqgan("train-ae", "run/checkpoints/step-00000004", "--resume", "--device", "cpu", "--steps", "6")
+    assert done.code == 0, done.err
+    assert "removed checkpoint 'step-00000008'" in done.err
+    assert [p.name for p in checkpoint_folders(run / "checkpoints")] == ["step-00000004", "step-00000006"]
+
+
+def test_going_on_elsewhere(vqgan: Vqgan, run: Path, tmp_path: Path) -> None:
+    """--resume RUN --out OTHER leaves the run as it is, and is no reason to write into a third one."""
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    arguments = ("train-ae", "run", "--resume", "--device", "cpu", "--steps", "10", "--out")
+    done = vqgan(*arguments, "other")
+    assert (done.code, done.out) == (0, "other/model.safetensors\n"), done.err
+    assert steps(tmp_path / "other") == [9, 10]
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    done = vqgan(*arguments, "other")
+    assert done.code == 1
+    assert "'other' exists and is not empty" in done.err
 
 
 def test_run_folder_in_use(vqgan: Vqgan, run: Path) -> None:

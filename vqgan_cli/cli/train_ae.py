@@ -138,6 +138,9 @@ def train_ae(
         raise UsageError(
             f"what is {str(checkpoint)!r}?", hint="images are named with --data, a run to go on with --resume"
         )
+    for name, given in (("--force", force), ("--init-from", init_from)):
+        if given and resume:
+            raise UsageError(f"--resume goes on with a run, {name} starts anew", hint="give one of them")
     if gpus is not None and "LOCAL_RANK" not in os.environ:
         _launch(gpus)
     flags = {

@@ -20,7 +20,7 @@ from vqgan_cli.core.presets import dump
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.autoencoder_experiment import AutoencoderExperiment, describe
-from vqgan_cli.core.training.checkpoints import load_newest
+from vqgan_cli.core.training.checkpoints import discard_after, load_newest
 from vqgan_cli.core.training.loop import LoopSettings, Outcome, restore_random_state, train
 from vqgan_cli.core.training.resume import check_resumable
 from vqgan_cli.core.training.run_folder import RunFolder
@@ -56,6 +56,14 @@ class TrainAEOptions:
     trackers: tuple[str, ...] = ()
     resume_command: str = ""
 
+    @property
+    def continues_run(self) -> bool:
+        """Whether the run in ``out`` itself goes on, rather than a new one that starts from another's checkpoint."""
+        if self.resume_from is None:
+            return False
+        source = self.resume_from.resolve()
+        return self.out.resolve() in (source, *source.parents)
+
 
 @dataclass(frozen=True)
 class TrainAEResult:
@@ -80,7 +88,7 @@ def train_ae(config: ExperimentConfig, options: TrainAEOptions, reporter: Report
         run: RunFolder | None = None
         try:
             if accelerator.is_main_process:
-                run = RunFolder(options.out, resume=options.resume_from is not None, force=options.force)
+                run = RunFolder(options.out, resume=options.continues_run, force=options.force)
             accelerator.wait_for_everyone()
             return _train(config, options, reporter, accelerator, run, stop)
         except BaseException as error:
@@ -124,6 +132,8 @@ def _train(
     if run is not None:
         run.begin(dump(config))
         run.rewind_log(start)
+        for path in discard_after(run.checkpoints, start):
+            reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
         run.write_status("running", step=start, steps=settings.steps)
     reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     loader = make_loader(

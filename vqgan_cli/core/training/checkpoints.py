@@ -26,6 +26,7 @@ from vqgan_cli.core.files import staged_folder
 __all__ = [
     "Checkpoint",
     "checkpoint_folders",
+    "discard_after",
     "load",
     "load_newest",
     "pack_optimizer",
@@ -110,6 +111,18 @@ def checkpoint_folders(folder: Path) -> list[Path]:
         return []
     found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+
+def discard_after(folder: Path, step: int) -> list[Path]:
+    """Remove the checkpoints beyond a step from which a run goes on, and say which they were.
+
+    They belong to a history that is given up, or are damaged; the next resume must not take them, nor may they be
+    kept in place of new ones.
+    """
+    abandoned = [path for path in checkpoint_folders(folder) if int(path.name.removeprefix("step-")) > step]
+    for path in abandoned:
+        shutil.rmtree(path, ignore_errors=True)
+    return abandoned
 
 
 def verify(folder: Path) -> str:
