@@ -309,6 +309,10 @@ class ExperimentConfig(Section):
             )
         if labels and self.tokenizer.in_channels != self.tokenizer.out_channels:
             raise ValueError("label maps need tokenizer.out_channels equal to tokenizer.in_channels")
+        if labels and self.tokenizer.out_channels == 3:
+            raise ValueError(
+                "three channels mean RGB: give label maps of three classes four, one of them unused"
+            )
         if labels and self.train_ae.perceptual.kind != "none":
             raise ValueError("label maps need train_ae.perceptual.kind none: the networks know RGB only")
         return self

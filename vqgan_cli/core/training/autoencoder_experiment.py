@@ -127,6 +127,7 @@ class AutoencoderExperiment(Experiment):
             self.sets.validation,
             kind=self.config.data.kind,
             perceptual=self.networks.perceptual,
+            perceptual_weight=self.config.train_ae.perceptual.weight,
             batch_size=self.config.train_ae.batch_size,
             accelerator=self.accelerator,
             stop=stop,

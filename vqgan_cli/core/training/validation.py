@@ -44,6 +44,7 @@ def validate_tokenizer(
     *,
     kind: str,
     perceptual: nn.Module | None,
+    perceptual_weight: float = 1.0,
     batch_size: int,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -72,7 +73,9 @@ def validate_tokenizer(
             with accelerator.autocast():
                 output = tokenizer(images)
             usage.update(output.quantized.codes)
-            means.update(**_distances(kind, output.reconstruction.float(), images, perceptual))
+            means.update(
+                **_distances(kind, output.reconstruction.float(), images, perceptual, perceptual_weight)
+            )
     finally:
         tokenizer.train(was_training)
     if stop.agreed(device) in ("interrupted", "terminated"):
@@ -86,7 +89,9 @@ def validate_tokenizer(
     }
 
 
-def _distances(kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None) -> dict[str, Tensor]:
+def _distances(
+    kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None, perceptual_weight: float
+) -> dict[str, Tensor]:
     """Values per image, [B] each."""
     if kind == "segmentation":
         entropy = reconstruction_loss("cross-entropy", output, images)
@@ -97,7 +102,7 @@ def _distances(kind: str, output: Tensor, images: Tensor, perceptual: nn.Module 
     values = {"l1": l1, "psnr": psnr(clamped, images), "ssim": ssim(clamped, images), "loss": l1}
     if perceptual is not None:
         values["perceptual"] = perceptual(clamped, images).float()
-        values["loss"] = l1 + values["perceptual"]
+        values["loss"] = l1 + perceptual_weight * values["perceptual"]
     return values
 
 
