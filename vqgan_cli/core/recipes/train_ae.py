@@ -135,6 +135,9 @@ def _train(
         for path in discard_after(run.checkpoints, start):
             reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
         run.write_status("running", step=start, steps=settings.steps)
+    if options.trackers:  # they write into the run folder, so it must be ours first
+        accelerator.wait_for_everyone()
+        accelerator.init_trackers("vqgan")
     reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     loader = make_loader(
         sets.train,

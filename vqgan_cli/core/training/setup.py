@@ -23,7 +23,7 @@ TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
 def make_accelerator(
     config: TrainAEConfig, device: str, trackers: tuple[str, ...], run_folder: Path
 ) -> Accelerator:
-    """One accelerator for however many processes a launcher has started.
+    """One accelerator for however many processes a launcher has started; its trackers are still to be started.
 
     Raises:
         UsageError: the device, the precision on it, or a tracker is not available.
@@ -49,7 +49,7 @@ def make_accelerator(
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision={"fp32": "no"}.get(config.precision, config.precision),
         # The loader is endless, so a batch never ends early.
@@ -60,6 +60,3 @@ def make_accelerator(
         log_with=list(trackers) or None,
         project_dir=str(run_folder),
     )
-    if trackers:
-        accelerator.init_trackers(run_folder.name)
-    return accelerator
