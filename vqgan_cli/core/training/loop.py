@@ -24,6 +24,7 @@ __all__ = ["Experiment", "LoopSettings", "Outcome", "StepReport", "restore_rando
 
 MAX_SKIPPED_IN_A_ROW = 10
 _STEPS_BEFORE_ESTIMATE = 20
+_SECONDS_BEFORE_ESTIMATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class _Loop:
         self.means = MeanMetrics()
         self.skipped_in_a_row = 0
         self.checkpointed = -1
+        self.estimated = False
         self.clock = StepClock(start)
 
     def run_until_done(self, batches: Iterator[Any]) -> Outcome:
@@ -202,8 +204,12 @@ class _Loop:
             self.log(progress)
         else:
             progress.update(step)
-        if step - self.start == _STEPS_BEFORE_ESTIMATE and step < settings.steps:
-            self.reporter.info(self.estimate())
+        if not self.estimated and step < settings.steps:
+            seconds = self.clock.seconds_per_step(step)
+            taken = step - self.start
+            if taken >= _STEPS_BEFORE_ESTIMATE or taken * seconds > _SECONDS_BEFORE_ESTIMATE:
+                self.estimated = True
+                self.reporter.info(self.estimate(seconds))
         if due(settings.validate_every):
             self.validate()
             self.save_model()
@@ -212,15 +218,15 @@ class _Loop:
         if due(settings.checkpoint_every):
             self.save_checkpoint()
 
-    def estimate(self) -> str:
-        """A sentence on speed, time and memory as measured in the first steps."""
-        seconds = self.clock.seconds_per_step(self.step)
+    def estimate(self, seconds: float) -> str:
+        """A sentence on speed, time and memory, from the seconds per step so far."""
         hours, minutes = divmod(max(1, round((self.settings.steps - self.step) * seconds / 60)), 60)
+        left = f"{hours} h {minutes} min left" if hours else f"{minutes} min left"
+        if hours >= 48 and self.accelerator.device.type == "cpu":
+            left = f"{hours / 24:.0f} days left (--preset demo is written for CPUs, --max-time sets an end)"
         return (
-            f"measured over the first {_STEPS_BEFORE_ESTIMATE} steps: "
-            f"{self.settings.samples_per_step / seconds:.1f} {self.settings.unit}/s, about "
-            f"{f'{hours} h ' if hours else ''}{minutes} min left, "
-            f"{peak_memory_gb(self.accelerator.device):.1f} GB of memory"
+            f"measured so far: {self.settings.samples_per_step / seconds:.3g} {self.settings.unit}/s, "
+            f"{peak_memory_gb(self.accelerator.device):.1f} GB of memory, about {left}"
         )
 
     def log(self, progress: Progress) -> None:
