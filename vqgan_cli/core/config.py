@@ -12,12 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 __all__ = [
     "AdversarialConfig",
+    "ConditionConfig",
     "DataConfig",
     "ExperimentConfig",
+    "OptimisationConfig",
     "PerceptualConfig",
     "QuantizerConfig",
+    "SamplingConfig",
     "TokenizerConfig",
     "TrainAEConfig",
+    "TrainTransformerConfig",
+    "TransformerConfig",
 ]
 
 
@@ -213,30 +218,16 @@ class AdversarialConfig(Section):
     learning_rate: Weight = Field(default=0.0, description="Learning rate; 0: that of the autoencoder.")
 
 
-class TrainAEConfig(Section):
-    """Loss, optimiser and schedule of `vqgan train-ae`."""
+class OptimisationConfig(Section):
+    """Optimiser, schedule and intervals that all trainers share."""
 
     steps: Positive = Field(default=100_000, description="Optimiser steps.")
     batch_size: Positive = Field(default=8, description="Images per process and micro-batch.")
     accumulate: Positive = Field(default=1, description="Micro-batches per optimiser step.")
-    reconstruction: Literal["l1", "l2", "cross-entropy", "bce"] = Field(
-        default="l1", description="Pixel loss; cross-entropy or bce (as published) for label maps."
-    )
-    perceptual: PerceptualConfig = Field(default_factory=PerceptualConfig, description="Perceptual term.")
-    adversarial: AdversarialConfig = Field(default_factory=AdversarialConfig, description="GAN term.")
-    codebook_weight: Weight = Field(default=1.0, description="Weight of the quantizer's loss.")
-    forward_passes: Literal[1, 2] = Field(
-        default=1,
-        description="2: run the autoencoder again for the discriminator's update, as the published code does.",
-    )
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         default=1e-4, description="Peak learning rate of Adam."
     )
-    scale_learning_rate: bool = Field(
-        default=False,
-        description="Multiply learning_rate by batch x processes x accumulation, as the published code does.",
-    )
-    betas: tuple[Fraction, Fraction] = Field(default=(0.5, 0.9), description="Adam's decay rates.")
+    betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.95), description="Adam's decay rates.")
     weight_decay: Weight = Field(default=0.0, description="Decoupled weight decay (AdamW) when above 0.")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="Learning rate after warm-up."
@@ -252,17 +243,14 @@ class TrainAEConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32", description="Autocast type of the networks."
     )
-    channels_last: bool = Field(
-        default=True, description="Memory layout of the convolutions; faster, same result."
-    )
-    compile: bool = Field(default=False, description="torch.compile the encoder, decoder and discriminator.")
+    compile: bool = Field(default=False, description="torch.compile the networks.")
     deterministic: bool = Field(
         default=False, description="Refuse nondeterministic kernels (slower on a GPU)."
     )
     seed: Count = Field(default=0, description="Seed of weights, data order, augmentation and noise.")
     log_every: Positive = Field(default=10, description="Steps between lines of log.jsonl.")
     sample_every: Count = Field(
-        default=1000, description="Steps between grids of reconstructions; 0: only at the end."
+        default=1000, description="Steps between pictures in samples/; 0: only at the end."
     )
     validate_every: Count = Field(default=1000, description="Steps between validations; 0: only at the end.")
     checkpoint_every: Count = Field(
@@ -270,10 +258,124 @@ class TrainAEConfig(Section):
     )
     keep_checkpoints: Positive = Field(default=2, description="Newest checkpoints kept.")
 
+
+class TrainAEConfig(OptimisationConfig):
+    """Loss, optimiser and schedule of `vqgan train-ae`."""
+
+    reconstruction: Literal["l1", "l2", "cross-entropy", "bce"] = Field(
+        default="l1", description="Pixel loss; cross-entropy or bce (as published) for label maps."
+    )
+    perceptual: PerceptualConfig = Field(default_factory=PerceptualConfig, description="Perceptual term.")
+    adversarial: AdversarialConfig = Field(default_factory=AdversarialConfig, description="GAN term.")
+    codebook_weight: Weight = Field(default=1.0, description="Weight of the quantizer's loss.")
+    forward_passes: Literal[1, 2] = Field(
+        default=1,
+        description="2: run the autoencoder again for the discriminator's update, as the published code does.",
+    )
+    scale_learning_rate: bool = Field(
+        default=False,
+        description="Multiply learning_rate by batch x processes x accumulation, as the published code does.",
+    )
+    betas: tuple[Fraction, Fraction] = Field(default=(0.5, 0.9), description="Adam's decay rates.")
+    channels_last: bool = Field(
+        default=True, description="Memory layout of the convolutions; faster, same result."
+    )
+
     def adversarial_start(self) -> int:
         """The first step (from 0) in which the discriminator is trained."""
         start = self.adversarial.start
         return int(start * self.steps) if start < 1 else int(start)
+
+
+class ConditionConfig(Section):
+    """What the transformer is told about an image."""
+
+    kind: Literal["none", "class"] = Field(
+        default="none", description="none: unconditional; class: the class of each image."
+    )
+    labels: str | None = Field(
+        default=None,
+        description="class: csv or json file that maps file names to classes; else the folders are the classes.",
+    )
+    dropout: Fraction = Field(
+        default=0.1,
+        description="class: share of images that are trained without their class, which guidance needs.",
+    )
+
+
+class TransformerConfig(Section):
+    """Architecture of the prior over codes. Fields that a kind does not use are ignored by it."""
+
+    kind: str = Field(default="gpt", description="gpt (as published with VQGAN) or llama (2-D RoPE, SwiGLU).")
+    layers: Positive = Field(default=24, description="Transformer blocks.")
+    heads: Positive = Field(default=16, description="Attention heads.")
+    width: Positive = Field(default=1024, description="Length of a token's vector; a multiple of the heads.")
+    order: Literal["row", "subsample", "z-curve", "spiral-in", "spiral-out", "random", "alternate"] = Field(
+        default="row", description="Sequence in which the cells of a grid are drawn; row for large images."
+    )
+    embedding_dropout: Fraction = Field(default=0.0, description="Dropout after the embeddings.")
+    attention_dropout: Fraction = Field(default=0.0, description="Dropout of attention weights.")
+    residual_dropout: Fraction = Field(default=0.0, description="Dropout at the end of each branch.")
+    bidirectional_prefix: Count = Field(
+        default=0, description="gpt: so many tokens at the start, of the condition, see one another."
+    )
+    shared_vocabulary: bool = Field(
+        default=False,
+        description="gpt: condition tokens and image codes share one embedding table, as published.",
+    )
+    qk_norm: bool = Field(default=False, description="llama: RMSNorm of queries and keys.")
+    rope_base: Annotated[float, Field(gt=0)] = Field(default=10000.0, description="llama: base of the RoPE.")
+    hidden_multiple: Positive = Field(
+        default=256, description="llama: the hidden width is the next multiple of this above 8/3 width."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Recompute activations in the backward pass: less memory, about a third more time.",
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.kind == "llama" and self.width // self.heads % 4:
+            raise ValueError(f"llama's 2-D RoPE needs width / heads ({self.width // self.heads}) a multiple of 4")
+        return self
+
+
+class TrainTransformerConfig(OptimisationConfig):
+    """Data, optimiser and schedule of `vqgan train-transformer`."""
+
+    weight_decay: Weight = Field(default=0.01, description="AdamW's decay, of weight matrices only.")
+    augmentation: Literal["none", "flip", "ten-crop"] = Field(
+        default="flip",
+        description="Views of each image that are encoded: the centre, its mirror image too, or five crops and "
+        "their mirror images.",
+    )
+    pkeep: Fraction = Field(
+        default=1.0, description="Probability that an input code is kept in training, not replaced at random."
+    )
+    patience: Count = Field(
+        default=0, description="Stop after so many validations without a better loss; 0: never."
+    )
+    fsdp: bool = Field(
+        default=False, description="Shard weights and optimiser over the processes (FSDP); GPUs only."
+    )
+
+
+class SamplingConfig(Section):
+    """How `vqgan generate` draws codes."""
+
+    temperature: Weight = Field(default=1.0, description="Divides the logits; 0: always the likeliest code.")
+    top_k: Count = Field(default=0, description="Draw among the k likeliest codes; 0: all.")
+    top_p: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = Field(
+        default=1.0, description="Draw among the likeliest codes that together have this probability."
+    )
+    guidance: Weight = Field(
+        default=1.0, description="Classifier-free guidance scale; 1: none. Needs training with condition.dropout."
+    )
+    guidance_schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="Guidance over the image: constant, or rising from 1 to the scale."
+    )
 
 
 class ExperimentConfig(Section):
@@ -285,6 +387,10 @@ class ExperimentConfig(Section):
     data: DataConfig = Field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     train_ae: TrainAEConfig = Field(default_factory=TrainAEConfig)
+    condition: ConditionConfig = Field(default_factory=ConditionConfig)
+    transformer: TransformerConfig = Field(default_factory=TransformerConfig)
+    train_transformer: TrainTransformerConfig = Field(default_factory=TrainTransformerConfig)
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
-from vqgan_cli.core.config import TrainAEConfig
+from vqgan_cli.core.config import OptimisationConfig, TrainAEConfig
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import UsageError, did_you_mean
 
@@ -21,7 +21,7 @@ TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 def make_accelerator(
-    config: TrainAEConfig, device: str, trackers: tuple[str, ...], run_folder: Path
+    config: OptimisationConfig, device: str, trackers: tuple[str, ...], run_folder: Path
 ) -> Accelerator:
     """One accelerator for however many processes a launcher has started; its trackers are still to be started.
 
@@ -39,7 +39,7 @@ def make_accelerator(
     chosen = resolve_device(device)
     if config.precision == "fp16" and chosen.type == "cpu":
         raise UsageError("fp16 does not train on a CPU", hint="take --precision bf16 or fp32")
-    if config.adversarial.norm == "sync-batch" and chosen.type != "cuda":
+    if isinstance(config, TrainAEConfig) and config.adversarial.norm == "sync-batch" and chosen.type != "cuda":
         raise UsageError(
             "train_ae.adversarial.norm sync-batch needs CUDA", hint="take batch, group or actnorm"
         )

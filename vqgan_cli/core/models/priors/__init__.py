@@ -1,0 +1,28 @@
+"""Priors by name. A new one is a file beside this one and a line in ``PRIORS``."""
+
+from __future__ import annotations
+
+from vqgan_cli.core.config import TransformerConfig
+from vqgan_cli.core.errors import ConfigError, did_you_mean
+from vqgan_cli.core.models.priors.base import KVCache, Prior, PriorSpec
+from vqgan_cli.core.models.priors.gpt import GPT
+from vqgan_cli.core.models.priors.llama import Llama
+from vqgan_cli.core.models.priors.orders import sequence_order
+
+__all__ = ["PRIORS", "KVCache", "Prior", "PriorSpec", "build_prior", "sequence_order"]
+
+PRIORS: dict[str, type[Prior]] = {"gpt": GPT, "llama": Llama}
+
+
+def build_prior(config: TransformerConfig, spec: PriorSpec) -> Prior:
+    """The prior that a config names.
+
+    Raises:
+        ConfigError: the name is not in the registry.
+    """
+    if config.kind not in PRIORS:
+        known = ", ".join(PRIORS)
+        raise ConfigError(
+            [f"transformer.kind: {config.kind!r} is not one of {known}{did_you_mean(config.kind, PRIORS)}"]
+        )
+    return PRIORS[config.kind](config, spec)
