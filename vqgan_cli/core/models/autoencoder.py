@@ -86,6 +86,9 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode features after the quantizer to images or logits."""
-        stages = self.mid.stages() + _stages(reversed(self.up))
-        h = run_stages(stages, self.conv_in(z), checkpoint=self.checkpoint)
+        h = run_stages(self.stages(), self.conv_in(z), checkpoint=self.checkpoint)
         return self.conv_out(F.silu(self.norm_out(h)))
+
+    def stages(self) -> list[nn.Module]:
+        """The modules between the first and the last convolution, in the order in which they run."""
+        return self.mid.stages() + _stages(reversed(self.up))
