@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqgan_cli.core.config import QuantizerConfig, TokenizerConfig
+from vqgan_cli.core.config import QuantizerConfig, TokenizerConfig, TransformerConfig
+from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
 
 TINY = TokenizerConfig(
     channels=32,
@@ -64,3 +65,43 @@ def discriminator_state(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The discriminator's tensors under our names."""
     prefix = "loss.discriminator."
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def gpt_prior(weights: dict[str, Tensor], spec: PriorSpec) -> Prior:
+    """A recorded GPT of 2 layers, 4 heads and width 64 as ours, with the published shared table."""
+    config = TransformerConfig(kind="gpt", layers=2, heads=4, width=64, shared_vocabulary=True)
+    state = {}
+    for name, value in weights.items():
+        name = name.replace(".mlp.0.", ".fc.").replace(".mlp.2.", ".proj.")
+        if not name.endswith((".attn.mask", ".key.weight", ".key.bias", ".value.weight", ".value.bias")):
+            state[name.replace(".query.", ".qkv.")] = value
+        if ".query." in name:
+            parts = [weights[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+            state[name.replace(".query.", ".qkv.")] = torch.cat(parts)
+    prior = build_prior(config, spec).eval()
+    # The original's table may have a position more than is ever used.
+    state["pos_emb"] = state["pos_emb"][0, : spec.condition_length + spec.cells - 1]
+    prior.load_state_dict(state)
+    return prior
+
+
+def llama_prior(path: Path) -> Prior:
+    """The recorded LlamaGen model of 3 layers, 4 heads and width 64 as ours."""
+    names = {
+        "cls_embedding.embedding_table.": "cond_emb.",
+        "tok_embeddings.": "tok_emb.",
+        "layers.": "blocks.",
+        ".attention.wqkv.": ".attn.qkv.",
+        ".attention.wo.": ".attn.proj.",
+        ".feed_forward.": ".",
+        "output.": "head.",
+    }
+    state = {}
+    for name, value in torch.load(path, weights_only=True)["model"].items():
+        for theirs, ours in names.items():
+            name = name.replace(theirs, ours)
+        state[name] = value
+    config = TransformerConfig(kind="llama", layers=3, heads=4, width=64)
+    prior = build_prior(config, PriorSpec(96, (8, 8), "class", 10, null_condition=True)).eval()
+    prior.load_state_dict(state)
+    return prior

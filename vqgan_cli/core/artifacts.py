@@ -7,12 +7,13 @@ accepted wherever a model is.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -25,22 +26,31 @@ from vqgan_cli.core.schema import problems_of
 if TYPE_CHECKING:
     import torch
 
+    from vqgan_cli.core.models.priors import Prior, PriorSpec
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = [
     "MODEL_FILE",
     "TOKENIZER_FORMAT",
+    "TRANSFORMER_FORMAT",
     "ModelInfo",
+    "Transformer",
     "fingerprint",
     "load_tokenizer",
+    "load_transformer",
     "newest_tokenizer",
+    "newest_transformer",
     "read_model_info",
     "resolve_model",
     "save_tokenizer",
+    "save_transformer",
 ]
 
 MODEL_FILE = "model.safetensors"
 TOKENIZER_FORMAT = "vqgan-tokenizer/1"
+TRANSFORMER_FORMAT = "vqgan-transformer/1"
+
+M = TypeVar("M", bound="torch.nn.Module")
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class ModelInfo:
         fingerprint: hash of the weights; codes remember by it which tokenizer made them.
         config: the experiment that trained it.
         provenance: version, steps, data and metrics, as recorded.
+        prior: of a transformer: the fields of its `PriorSpec`, names of classes, fingerprint of its tokenizer.
     """
 
     path: Path
@@ -60,6 +71,24 @@ class ModelInfo:
     fingerprint: str
     config: ExperimentConfig
     provenance: dict[str, Any]
+    prior: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A trained prior with its tokenizer, in evaluation mode and without gradients.
+
+    Attributes:
+        info: what the file says.
+        prior: the distribution of codes.
+        tokenizer: codes to images.
+        classes: names by label; empty for a model without classes.
+    """
+
+    info: ModelInfo
+    prior: Prior
+    tokenizer: Tokenizer
+    classes: tuple[str, ...]
 
 
 def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
@@ -86,15 +115,63 @@ def save_tokenizer(
     Raises:
         OutputError: the file cannot be written.
     """
+    return _save(path, TOKENIZER_FORMAT, state, config, provenance)
+
+
+def save_transformer(
+    path: Path,
+    prior: Mapping[str, torch.Tensor],
+    tokenizer: Mapping[str, torch.Tensor],
+    config: ExperimentConfig,
+    spec: PriorSpec,
+    classes: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> str:
+    """Write a prior together with its tokenizer, so that one file is enough to make images.
+
+    Args:
+        path: the file.
+        prior: state dict of the prior.
+        tokenizer: state dict of the tokenizer whose codes it models.
+        config: the experiment; its ``tokenizer`` section is that of the tokenizer.
+        spec: what the prior models.
+        classes: names by label; empty without.
+        provenance: version, steps, data and metrics.
+
+    Returns:
+        The fingerprint of all weights.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    state = {f"prior.{name}": tensor for name, tensor in prior.items()}
+    state |= {f"tokenizer.{name}": tensor for name, tensor in tokenizer.items()}
+    description = {
+        **dataclasses.asdict(spec),
+        "classes": list(classes),
+        "tokenizer_fingerprint": fingerprint(tokenizer),
+    }
+    return _save(path, TRANSFORMER_FORMAT, state, config, provenance, prior=json.dumps(description))
+
+
+def _save(
+    path: Path,
+    format: str,  # noqa: A002
+    state: Mapping[str, torch.Tensor],
+    config: ExperimentConfig,
+    provenance: Mapping[str, Any],
+    **more: str,
+) -> str:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     mark = fingerprint(tensors)
     metadata = {
-        "format": TOKENIZER_FORMAT,
+        "format": format,
         "fingerprint": mark,
         "config": config.model_dump_json(),
         "provenance": json.dumps(dict(provenance)),
+        **more,
     }
     with staged_file(path) as staging:
         try:
@@ -141,12 +218,13 @@ def read_model_info(path: Path | str) -> ModelInfo:
     try:
         config = ExperimentConfig.model_validate_json(metadata["config"])
         provenance = json.loads(metadata.get("provenance", "{}"))
+        prior = json.loads(metadata.get("prior", "{}"))
     except ValidationError as error:
         problems = "; ".join(problems_of(error))
         raise ModelError(f"the config inside {str(path)!r} does not fit this version: {problems}") from error
     except ValueError as error:
         raise ModelError(f"the provenance inside {str(path)!r} is damaged: {error}") from error
-    return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance)
+    return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance, prior)
 
 
 def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Tokenizer:
@@ -162,13 +240,44 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
     Raises:
         ModelError: the file is missing, damaged (the fingerprint does not match), or no tokenizer.
     """
-    from safetensors.torch import load_file
-
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
+    info, state = _load(path, TOKENIZER_FORMAT)
+    return _filled(Tokenizer(info.config.tokenizer), state, info).to(device)
+
+
+def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Transformer:
+    """Load a prior and its tokenizer for sampling.
+
+    Args:
+        path: a weights file, or a run folder.
+        device: where the weights go, such as ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelError: the file is missing, damaged (the fingerprint does not match), or no transformer.
+    """
+    from vqgan_cli.core.models.priors import PriorSpec, build_prior
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+    info, state = _load(path, TRANSFORMER_FORMAT)
+    described = {name: value for name, value in info.prior.items() if name in PriorSpec.__dataclass_fields__}
+    described["grid"] = tuple(described["grid"])
+    parts = {
+        part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
+        for part in ("prior.", "tokenizer.")
+    }
+    prior = _filled(build_prior(info.config.transformer, PriorSpec(**described)), parts["prior."], info)
+    tokenizer = _filled(Tokenizer(info.config.tokenizer), parts["tokenizer."], info)
+    return Transformer(info, prior.to(device), tokenizer.to(device), tuple(info.prior["classes"]))
+
+
+def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Tensor]]:  # noqa: A002
+    from safetensors.torch import load_file
+
     info = read_model_info(path)
-    if info.format != TOKENIZER_FORMAT:
-        raise ModelError(f"{str(info.path)!r} is a {info.format} file, not a tokenizer ({TOKENIZER_FORMAT})")
+    if info.format != format:
+        kind = format.partition("/")[0].removeprefix("vqgan-")
+        raise ModelError(f"{str(info.path)!r} is a {info.format} file, not a {kind} ({format})")
     try:
         state = load_file(info.path)
     except (SafetensorError, OSError) as error:
@@ -178,12 +287,15 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
             f"{str(info.path)!r} is damaged: its weights do not match the fingerprint {info.fingerprint[:12]}",
             hint="copy the file again, or resume the run to write it anew",
         )
-    tokenizer = Tokenizer(info.config.tokenizer)
+    return info, state
+
+
+def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
     try:
-        tokenizer.load_state_dict(state)
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
-    return tokenizer.eval().requires_grad_(False).to(device)
+    return module.eval().requires_grad_(False)
 
 
 def newest_tokenizer(root: Path | str = "runs") -> Path:
@@ -192,14 +304,36 @@ def newest_tokenizer(root: Path | str = "runs") -> Path:
     Raises:
         ModelError: there is none, with the command that makes one.
     """
+    found = _newest(root, TOKENIZER_FORMAT)
+    if found is None:
+        raise ModelError(
+            f"no trained tokenizer under {str(root)!r}",
+            hint="name one with --ae, or train one: vqgan train-ae --preset demo",
+        )
+    return found
+
+
+def newest_transformer(root: Path | str = "runs") -> Path:
+    """The most recently written transformer in the folders below ``root``.
+
+    Raises:
+        ModelError: there is none, with the command that makes one.
+    """
+    found = _newest(root, TRANSFORMER_FORMAT)
+    if found is None:
+        raise ModelError(
+            f"no trained transformer under {str(root)!r}",
+            hint="name one with --model, or train one: vqgan train-transformer --preset demo",
+        )
+    return found
+
+
+def _newest(root: Path | str, format: str) -> Path | None:  # noqa: A002
     found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in found:
         try:
-            if read_model_info(path).format == TOKENIZER_FORMAT:
+            if read_model_info(path).format == format:
                 return path
         except ModelError:
             continue  # an unreadable neighbour is no reason to stop
-    raise ModelError(
-        f"no trained tokenizer under {str(root)!r}",
-        hint="name one with --ae, or train one: vqgan train-ae --preset demo",
-    )
+    return None

@@ -46,10 +46,10 @@ class Llama(Prior):
             x = torch.cat((self.cond_emb(condition), x), 1)
         x = self.dropout(x)
         length = x.shape[1]
-        if isinstance(start, Tensor):
-            rotary = self.rotary[start][:, None, None]  # [B, 1, 1, Dh/2, 2]
-        else:
-            rotary = self.rotary[start : start + length]
+        # [T, Dh/2, 2], or [B, 1, 1, Dh/2, 2] where each row has a position of its own
+        rotary = (
+            self.rotary[start][:, None, None] if isinstance(start, Tensor) else self.rotary[start:][:length]
+        )
         if condition is None:
             assert cache is not None
             mask = step_mask(start, cache.length)

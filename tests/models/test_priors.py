@@ -1,0 +1,136 @@
+"""Priors against the original implementations, and against themselves with a cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.golden import gpt_prior, llama_prior, state_dict
+from vqgan_cli.core.config import TransformerConfig
+from vqgan_cli.core.errors import ConfigError
+from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
+
+SPECS = {
+    "class": PriorSpec(20, (3, 4), "class", 5, null_condition=True),
+    "none": PriorSpec(20, (3, 4)),
+    "codes": PriorSpec(20, (3, 4), "codes", 7),
+}
+
+
+def tiny(kind: str, condition: str, **options: object) -> Prior:
+    torch.manual_seed(0)
+    config = TransformerConfig(kind=kind, layers=2, heads=2, width=32, **options)  # type: ignore[arg-type]
+    prior = build_prior(config, SPECS[condition]).eval()
+    for parameter in prior.parameters():  # logits far from uniform
+        torch.nn.init.normal_(parameter, std=0.3)
+    return prior
+
+
+def inputs(prior: Prior, batch: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    spec = prior.spec
+    codes = torch.randint(spec.codebook_size, (batch, spec.cells), generator=generator)
+    shape = (batch, spec.condition_length)
+    return codes, torch.randint(max(1, spec.condition_size), shape, generator=generator)
+
+
+@pytest.mark.parametrize("name", ["class", "unconditional"])
+def test_gpt_equals_the_original(name: str, shared: Path) -> None:
+    """Oracle: logits recorded from the original implementation, within 1e-4."""
+    folder = shared / "golden/taming"
+    recorded = load_file(folder / f"{name}_io.safetensors")
+    weights = state_dict(folder / f"{name}.ckpt")
+    weights = {k.removeprefix("transformer."): v for k, v in weights.items() if k.startswith("transformer.")}
+    prior = gpt_prior(
+        weights, PriorSpec(96, (16, 16), name if name == "class" else "none", 10 * (name == "class"))
+    )
+    condition = recorded.get("classes", torch.zeros(2, 1, dtype=torch.int64))
+    with torch.inference_mode():
+        logits = prior(recorded["codes"][:, :-1], condition)
+    assert torch.allclose(logits, recorded["logits"], atol=1e-4, rtol=0)
+    if "loss" in recorded:
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), recorded["codes"].flatten())
+        assert loss.item() == pytest.approx(recorded["loss"].item(), abs=1e-4)
+
+
+def test_gpt_with_condition_codes_equals_the_original(shared: Path) -> None:
+    """Oracle: logits recorded with the codes of a segmentation map as condition, within 1e-4."""
+    folder = shared / "golden/taming"
+    recorded = load_file(folder / "segcond_io.safetensors")
+    weights = state_dict(folder / "segcond.ckpt")
+    weights = {k.removeprefix("transformer."): v for k, v in weights.items() if k.startswith("transformer.")}
+    prior = gpt_prior(weights, PriorSpec(96, (16, 16), "codes", 96))
+    with torch.inference_mode():
+        logits = prior(recorded["codes"][:, :-1], recorded["cond_codes"])
+    assert torch.allclose(logits, recorded["logits"], atol=1e-4, rtol=0)
+
+
+def test_llama_equals_the_original(shared: Path) -> None:
+    """Oracle: teacher-forced logits recorded from LlamaGen, within 1e-4."""
+    recorded = load_file(shared / "golden/llamagen/gpt_io.safetensors")
+    prior = llama_prior(shared / "golden/llamagen/gpt.pt")
+    with torch.inference_mode():
+        logits = prior(recorded["codes"][:, :-1], recorded["classes"][:, None])
+    assert torch.allclose(logits, recorded["logits"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("condition", SPECS)
+def test_steps_with_a_cache_equal_the_whole_sequence(kind: str, condition: str) -> None:
+    """Invariant: teacher-forced logits are the same one code at a time."""
+    prior = tiny(kind, condition, bidirectional_prefix=12 if condition == "codes" else 0)
+    codes, given = inputs(prior)
+    with torch.inference_mode():
+        expected = prior(codes[:, :-1], given)
+        cache = prior.new_cache(3, prior.spec.cells)
+        found = [prior.prefix_logits(codes[:, :0], given, torch.zeros(3, dtype=torch.int64), cache)]
+        found += [prior.step(codes[:, n], n, cache) for n in range(prior.spec.cells - 1)]
+    assert torch.allclose(torch.stack(found, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_prefixes_of_different_lengths_share_a_batch(kind: str) -> None:
+    """Invariant: padding on the right changes nothing, neither in the prefix nor in the steps after it."""
+    prior = tiny(kind, "class")
+    codes, given = inputs(prior)
+    lengths = torch.tensor([0, 4, 7])
+    with torch.inference_mode():
+        expected = prior(codes[:, :-1], given)
+        cache = prior.new_cache(3, prior.spec.cells)
+        first = prior.prefix_logits(codes[:, :7], given, lengths, cache)
+        second = prior.step(codes[torch.arange(3), lengths], lengths, cache)
+    rows = torch.arange(3)
+    assert torch.allclose(first, expected[rows, lengths], atol=1e-5)
+    assert torch.allclose(second, expected[rows, lengths + 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_later_codes_do_not_change_earlier_logits(kind: str) -> None:
+    """Invariant: causality. And the code just before matters."""
+    prior = tiny(kind, "class", order="spiral-out", qk_norm=True)
+    codes, given = inputs(prior)
+    changed = codes.clone()
+    changed[:, 5] = (codes[:, 5] + 1) % 20
+    with torch.inference_mode():
+        before, after = prior(codes[:, :-1], given), prior(changed[:, :-1], given)
+    assert torch.equal(before[:, :6], after[:, :6])
+    assert not torch.allclose(before[:, 6], after[:, 6])
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    """Invariant: recomputed activations give the same gradients."""
+    gradients = []
+    for flag in (False, True):
+        prior = tiny("gpt", "class", gradient_checkpointing=flag).train()
+        codes, given = inputs(prior)
+        prior(codes[:, :-1], given).square().mean().backward()
+        gradients.append([parameter.grad for parameter in prior.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_unknown_kind_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="llama"):
+        build_prior(TransformerConfig(kind="lama"), SPECS["none"])
