@@ -73,6 +73,9 @@ def choose(logits: Tensor, uniform: Tensor, *, temperature: float, top_k: int, t
     if temperature == 0:
         return logits.argmax(-1)
     cumulative = filtered(logits, temperature=temperature, top_k=top_k, top_p=top_p).cumsum(-1)
-    # Scaled by the total, which rounding keeps from being 1; codes of probability 0 are stepped over.
-    goal = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, goal, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    total = cumulative[:, -1:]
+    # Scaled by the total, which rounding keeps from being 1, and kept below it, or a code of probability 0 could follow.
+    goal = torch.minimum(
+        uniform.to(cumulative)[:, None] * total, torch.nextafter(total, torch.zeros_like(total))
+    )
+    return torch.searchsorted(cumulative, goal, right=True)[:, 0]
