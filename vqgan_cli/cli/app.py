@@ -18,6 +18,7 @@ from vqgan_cli import __version__
 from vqgan_cli.cli import console, presets
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.encode import encode
+from vqgan_cli.cli.generate import generate
 from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
 from vqgan_cli.cli.synthetic import synthetic
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("train-ae")(train_ae)
 app.command()(encode)
 app.command()(decode)
+app.command()(generate)
 app.command()(info)
 app.command()(synthetic)
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")

@@ -1,4 +1,4 @@
-"""Pretrained classifiers for the perceptual distance: find, download, verify and read their files.
+"""Pretrained classifiers: find, download, verify and read their files.
 
 The cache is torch's own (``$TORCH_HOME/hub/checkpoints``), so weights that another program has downloaded are used,
 and a file copied there by hand is found. The names of published files end in the start of their SHA-256, which is
@@ -34,7 +34,7 @@ from vqgan_cli.core.models.perceptual import (
 )
 from vqgan_cli.core.models.torchvision_compat import import_lpips, import_torchvision
 
-__all__ = ["cached_weights", "load_perceptual", "read_weights"]
+__all__ = ["cached_weights", "load_perceptual", "read_weights", "weights_file"]
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 _DOWNLOAD_TIMEOUT = (
@@ -58,7 +58,13 @@ def load_perceptual(config: PerceptualConfig) -> PerceptualDistance | None:
     if config.kind == "none":
         return None
     name = torchvision_name(config.network, lpips=config.kind == "lpips")
-    weights = read_weights(Path(config.weights) if config.weights else _cached_or_downloaded(name))
+    if config.weights:
+        file = Path(config.weights)
+        if not file.is_file():
+            raise WeightsError(f"no file with perceptual weights at {str(file)!r}", hint=_CHANGE_THE_LOSS)
+    else:
+        file = weights_file(name, purpose="the perceptual loss", otherwise=_CHANGE_THE_LOSS)
+    weights = read_weights(file)
     if config.kind == "lpips":
         linear = Path(import_lpips().__file__ or "").parent / f"weights/v0.1/{config.network}.pth"
         return lpips_distance(config.network, weights, read_weights(linear))
@@ -78,7 +84,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         WeightsError: no such file; a SHA-256 other than the file's name says; or damaged or foreign content.
     """
     if not path.is_file():
-        raise WeightsError(f"no file with perceptual weights at {str(path)!r}", hint=_CHANGE_THE_LOSS)
+        raise WeightsError(f"no file with weights at {str(path)!r}")
     expected = _HASH_IN_NAME.search(path.name)
     if expected:
         with path.open("rb") as file:
@@ -119,7 +125,17 @@ def _cache_file(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
-def _cached_or_downloaded(name: str) -> Path:
+def weights_file(name: str, *, purpose: str, otherwise: str) -> Path:
+    """The published weights of a torchvision classifier: from the cache, else downloaded into it.
+
+    Args:
+        name: of the classifier.
+        purpose: what needs them, for the message.
+        otherwise: what to do without them, for the hint.
+
+    Raises:
+        WeightsError: they are not cached and cannot be downloaded.
+    """
     url = _url(name)
     file = _cache_file(url)
     if file.is_file():
@@ -133,9 +149,9 @@ def _cached_or_downloaded(name: str) -> Path:
             )
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"the perceptual loss needs {file.name}, which is not cached and cannot be downloaded "
+            f"{purpose} needs {file.name}, which is not cached and cannot be downloaded "
             f"({getattr(error, 'reason', error)})",
-            hint=f"put the file from {url} into {file.parent}; or {_CHANGE_THE_LOSS}",
+            hint=f"put the file from {url} into {file.parent}; or {otherwise}",
         ) from None
     return file
 

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqgan_cli.core.errors import ConfigError, WeightsError, did_you_mean
-from vqgan_cli.core.models.torchvision_compat import import_lpips, import_torchvision
+from vqgan_cli.core.models.classifiers import build_classifier, classifier_names
+from vqgan_cli.core.models.torchvision_compat import import_lpips
 
 __all__ = ["LPIPS_NETWORKS", "PerceptualDistance", "features_distance", "lpips_distance", "torchvision_name"]
 
@@ -31,11 +32,6 @@ _STD = tuple(2 * std for std in (0.229, 0.224, 0.225))
 
 _PROBE_SIZE = 256
 _SMALLEST_SIZES = (32, 48, 64, 80, 96, 128, 192, 256)
-# Both normalise their own input when they carry the published weights, and both warn about their initialisation.
-_BUILD_OPTIONS = {
-    "googlenet": {"transform_input": True, "init_weights": False},
-    "inception_v3": {"transform_input": True, "init_weights": False},
-}
 
 
 class PerceptualDistance(nn.Module):
@@ -166,7 +162,7 @@ def features_distance(network: str, weights: Mapping[str, Tensor], *, logits: bo
         WeightsError: the state dict belongs to another network.
     """
     name = torchvision_name(network)
-    classifier = _build(name)
+    classifier = build_classifier(name)
     stages = _find_stages(classifier)
     if len(stages) < 2:
         raise ConfigError(
@@ -189,24 +185,11 @@ def torchvision_name(network: str, *, lpips: bool = False) -> str:
     """
     if network in LPIPS_NETWORKS:
         return LPIPS_NETWORKS[network]
-    models = import_torchvision().models
-    known = LPIPS_NETWORKS if lpips else models.list_models(module=models)
+    known = LPIPS_NETWORKS if lpips else classifier_names()
     if network in known:
         return network
     kind = "lpips knows vgg, alex and squeeze" if lpips else "torchvision has no such classifier"
     raise ConfigError([f"train_ae.perceptual.network: {network!r}: {kind}{did_you_mean(network, known)}"])
-
-
-def _build(name: str) -> nn.Module:
-    """The classifier on the meta device, where nothing is initialised or allocated."""
-    build = import_torchvision().models.get_model
-    options = _BUILD_OPTIONS.get(name, {})
-    try:
-        with torch.device("meta"):
-            classifier: nn.Module = build(name, weights=None, **options)
-    except NotImplementedError:  # RegNet computes its widths with tensors and needs their values
-        classifier = build(name, weights=None, **options).to("meta")
-    return classifier.eval()
 
 
 def _find_stages(classifier: nn.Module) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vqgan_cli.core.class_names import ClassNames
 from vqgan_cli.core.errors import UsageError
+from vqgan_cli.core.generation.class_names import ClassNames
 
 PETS = ClassNames(["n02099601_golden_retriever", "n02123045_tabby", "Shih-Tzu", "tiger,_the"], 4)
 

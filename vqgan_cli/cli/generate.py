@@ -1,0 +1,256 @@
+"""``vqgan generate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vqgan_cli.cli import console
+from vqgan_cli.cli.options import Debug, Device, Force, InferencePrecision, Json, Quiet
+
+__all__ = ["generate"]
+
+_SAMPLING = "Sampling"
+
+
+def generate(
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Transformer: a weights file or a run folder. Default: the newest finished one under runs/.",
+        ),
+    ] = None,
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            "-c",
+            metavar="CLASS",
+            help='What to draw: a class by number (207) or name ("golden retriever"), several with commas between '
+            "them, or all. Default: the model's classes in turn, in an order drawn from --seed.",
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Images of each class in --class; without it, images in all.",
+        ),
+    ] = 8,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="HEIGHTxWIDTH",
+            help="Size in pixels, any multiple of f. Beyond the training size a window slides over the image. "
+            "Default: the size the model was trained at.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for images, sheet.png and samples.json."),
+    ] = Path("samples"),
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            "--codes",
+            metavar="FILE.npy",
+            help="Write the codes too, with a .json beside them, as encode does. Default: images only.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0,
+            metavar="T",
+            rich_help_panel=_SAMPLING,
+            help="Divides the logits: below 1 likelier codes, above 1 more variety. Default: the model's own, which "
+            "its preset set.",
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k",
+            min=0,
+            metavar="K",
+            rich_help_panel=_SAMPLING,
+            help="Draw among the K likeliest codes; 0: all. Default: the model's own.",
+        ),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p",
+            min=0,
+            max=1,
+            metavar="P",
+            rich_help_panel=_SAMPLING,
+            help="Draw among the likeliest codes that together have probability P; 1: all. Default: the model's own.",
+        ),
+    ] = None,
+    cfg: Annotated[
+        float | None,
+        typer.Option(
+            "--cfg",
+            min=0,
+            metavar="SCALE",
+            rich_help_panel=_SAMPLING,
+            help="Classifier-free guidance: above 1, images show their class more clearly and vary less. For models "
+            "trained with condition.dropout. Default: the model's own.",
+        ),
+    ] = None,
+    cfg_schedule: Annotated[
+        Literal["constant", "linear", "cosine"] | None,
+        typer.Option(
+            "--cfg-schedule",
+            rich_help_panel=_SAMPLING,
+            help="Guidance over the image: constant, or rising from 1 to --cfg. Default: the model's own.",
+        ),
+    ] = None,
+    greedy: Annotated[
+        bool,
+        typer.Option(
+            "--greedy",
+            rich_help_panel=_SAMPLING,
+            help="Always take the likeliest code, so that all images of a class are the same one.",
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            metavar="N",
+            rich_help_panel=_SAMPLING,
+            help="Seed of all randomness: the same seed gives the same images, whatever --max-batch.",
+        ),
+    ] = 0,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            "--keep",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            rich_help_panel="Rejection",
+            help="Draw N/SHARE candidates of each class and keep the N that --scorer finds likeliest for it, the best "
+            "first. For models of ImageNet's 1,000 classes. Default: keep everything.",
+        ),
+    ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            "--scorer",
+            metavar="CLASSIFIER",
+            rich_help_panel="Rejection",
+            help="Classifier for --keep: torchvision:NAME (published weights, cached or downloaded), NAME:FILE, or "
+            "FILE with the state dict of a torchvision classifier. Default: torchvision:resnet101.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int,
+        typer.Option(
+            "--stride",
+            min=1,
+            metavar="S",
+            rich_help_panel="Speed and memory",
+            help="Beyond the training size: codes drawn at each place of the window. 1 is exact, as published; more "
+            "is faster, and each code sees less.",
+        ),
+    ] = 1,
+    max_batch: Annotated[
+        int,
+        typer.Option(
+            "--max-batch",
+            min=1,
+            metavar="N",
+            rich_help_panel="Speed and memory",
+            help="Images, or codes of one large image, drawn at a time; lower it when memory runs out.",
+        ),
+    ] = 16,
+    precision: InferencePrecision = "fp32",
+    device: Device = "auto",
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw new images, of a class or not, at any size.
+
+    Writes one png per image, a contact sheet and samples.json, which says how each image was made. The same command
+    goes on where it was stopped; images that are there already are kept. While a large image is drawn, preview.png
+    shows it.
+
+    Examples:
+
+      vqgan generate -n 16 -o samples/
+
+      vqgan generate --class 207 --size 512x1024
+
+      vqgan generate --class "golden retriever,tabby" --top-k 250 --top-p 0.92 --cfg 2
+
+      vqgan generate --class 207 -n 8 --keep 0.05 --scorer torchvision:resnet101
+    """
+    from vqgan_cli.core.errors import UsageError
+    from vqgan_cli.core.sizes import parse_size
+
+    pixels = parse_size(size) if size else None
+    if greedy and temperature:
+        raise UsageError("--greedy and --temperature exclude each other: greedy is temperature 0")
+    if top_p == 0 or keep == 0:
+        raise UsageError(f"{'--top-p' if top_p == 0 else '--keep'} 0 would leave nothing; it must be above 0")
+    if scorer is not None and keep is None:
+        raise UsageError("--scorer chooses among candidates, which takes --keep", hint="add --keep 0.05")
+
+    from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.core.artifacts import newest_transformer
+    from vqgan_cli.core.recipes.generate import GenerateOptions
+    from vqgan_cli.core.recipes.generate import generate as recipe
+
+    reporter = ConsoleReporter()
+    if model is None:
+        model = newest_transformer()
+        reporter.info(f"no --model given: taking the newest transformer, {model}")
+    options = GenerateOptions(
+        model=model,
+        out=out,
+        classes=class_,
+        images=images,
+        size=pixels,
+        temperature=0.0 if greedy else temperature,
+        top_k=top_k,
+        top_p=top_p,
+        guidance=cfg,
+        guidance_schedule=cfg_schedule,
+        stride=stride,
+        max_batch=max_batch,
+        seed=seed,
+        codes=codes,
+        keep=keep,
+        scorer=scorer or "torchvision:resnet101",
+        precision=precision,
+        device=device,
+        force=force,
+    )
+    result = recipe(options, reporter)
+    if json:
+        console.json_data(
+            {
+                "model": str(model),
+                "images": [str(out / sample.file) for sample in result.samples],
+                "sheet": str(result.sheet),
+                "codes": None if codes is None else str(codes),
+            }
+        )
+    else:
+        console.data(str(out))

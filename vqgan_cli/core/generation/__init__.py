@@ -1,0 +1,1 @@
+"""What `vqgan generate` is made of: class names, drawing, rejection, and the folder of samples."""

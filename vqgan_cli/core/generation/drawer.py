@@ -1,0 +1,159 @@
+"""From condition to picture: the prior draws codes, the tokenizer decodes them, and somebody may watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vqgan_cli.core.artifacts import Transformer
+from vqgan_cli.core.data.images import to_uint8, write_image
+from vqgan_cli.core.device import autocast_for
+from vqgan_cli.core.errors import MemoryLimitError, StoppedError
+from vqgan_cli.core.models.tiled_decoding import decode_tiled
+from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
+from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.validation import label_colors
+
+__all__ = ["ImageDrawer"]
+
+_PREVIEW_SECONDS = 10.0
+_PREVIEW_SHARE = 0.1  # of the time, at most
+_UNDRAWN = 128  # gray
+
+Picture = npt.NDArray[np.uint8]
+
+
+class ImageDrawer:
+    """Draws images of one size.
+
+    Args:
+        model: prior and tokenizer on their device.
+        settings: how to draw codes.
+        grid: cells [h, w] of each image.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        stop: ends the work between two codes.
+        preview: file that shows a large image while it is drawn, a few times a minute.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        settings: SamplingSettings,
+        grid: tuple[int, int],
+        precision: str,
+        stop: StopRequest,
+        preview: Path,
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self.grid = grid
+        self._precision = precision
+        self._stop = stop
+        self._preview = preview
+        self._next_preview = time.monotonic() + _PREVIEW_SECONDS
+        self._device = next(model.prior.parameters()).device
+        window = model.prior.spec.grid
+        self._large = grid[0] > window[0] or grid[1] > window[1]
+
+    @property
+    def batch(self) -> int:
+        """Images at a time; a large one is a batch of cells by itself."""
+        return 1 if self._large else self._settings.max_batch
+
+    @property
+    def makes_label_maps(self) -> bool:
+        """Whether pictures are maps of classes, not of colours."""
+        return self._model.tokenizer.config.out_channels != 3
+
+    def codes(
+        self, first: int, labels: Sequence[int | None], watch: Callable[[int], None]
+    ) -> npt.NDArray[np.int64]:
+        """Draw the codes of consecutive images, [N, h, w].
+
+        Args:
+            first: image index of the first one.
+            labels: class of each; None for a model without classes.
+            watch: is told the number of codes that are drawn.
+
+        Raises:
+            StoppedError: asked to stop.
+            MemoryLimitError: the device's memory is exhausted.
+        """
+
+        def progress(done: int, so_far: Tensor) -> bool:
+            watch(min(done, so_far.numel()))  # of a small grid, cells around it are drawn too
+            if self._large and time.monotonic() >= self._next_preview:
+                self._show(so_far[:1])
+            return not self._stop.pending()
+
+        condition = torch.tensor([[label or 0] for label in labels], device=self._device)
+        try:
+            with autocast_for(self._device, self._precision):
+                drawn = draw(
+                    self._model.prior,
+                    condition,
+                    self.grid,
+                    self._settings,
+                    first_image=first,
+                    progress=progress,
+                )
+        except Stopped:
+            self.require_going()
+            raise
+        except torch.OutOfMemoryError as error:
+            half = max(1, self._settings.max_batch // 2)
+            raise MemoryLimitError(
+                f"out of memory on {self._device} with --max-batch {self._settings.max_batch}",
+                hint=f"try --max-batch {half} or --precision bf16",
+            ) from error
+        return drawn.cpu().numpy()
+
+    def pictures(self, codes: npt.NDArray[np.int64]) -> list[Picture]:
+        """Decode codes [N, h, w] to pictures uint8 [H, W, 3], or label maps [H, W].
+
+        Raises:
+            MemoryLimitError: the device's memory is exhausted.
+        """
+        try:
+            with autocast_for(self._device, self._precision):
+                decoded = decode_tiled(self._model.tokenizer, torch.from_numpy(codes).to(self._device)).cpu()
+        except torch.OutOfMemoryError as error:
+            raise MemoryLimitError(
+                f"out of memory on {self._device} while decoding {codes.shape[1]}x{codes.shape[2]} codes",
+                hint="try --precision bf16, a smaller --max-batch or --device cpu",
+            ) from error
+        if self.makes_label_maps:
+            return list(decoded.numpy().astype(np.uint8))
+        return list(to_uint8(decoded.permute(0, 2, 3, 1).numpy()))
+
+    def require_going(self) -> None:
+        """Raise if a signal has asked to stop.
+
+        Raises:
+            StoppedError: with the exit code for the signal.
+        """
+        reason = self._stop.agreed()
+        if reason:
+            raise StoppedError(
+                f"{reason}; the images written so far are whole",
+                exit_code=130 if reason == "interrupted" else 143,
+                hint="repeat the same command to go on",
+            )
+
+    def _show(self, so_far: Tensor) -> None:
+        started = time.monotonic()
+        codes = so_far[0].cpu().numpy()  # [h, w], -1 where nothing is drawn yet
+        picture = self.pictures(codes[None].clip(0))[0]
+        if self.makes_label_maps:
+            picture = label_colors(torch.from_numpy(picture.astype(np.int64)))
+        f = self._model.tokenizer.downsampling
+        picture[(codes < 0).repeat(f, 0).repeat(f, 1)] = _UNDRAWN
+        write_image(self._preview, picture)
+        took = time.monotonic() - started
+        self._next_preview = time.monotonic() + max(_PREVIEW_SECONDS, took / _PREVIEW_SHARE)

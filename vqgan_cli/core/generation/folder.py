@@ -1,0 +1,211 @@
+"""A folder of generated images: which ones it will hold, how they were made, and what is there already.
+
+``samples.json`` says how every image was made. It is written before the first image, so that a second call knows
+whether it is the same work, and again when all are there. An image file that exists is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vqgan_cli.core.data.images import contact_sheet, read_image, read_label_map, write_image
+from vqgan_cli.core.data.transforms import resize
+from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.files import require_writable_folder, write_text
+from vqgan_cli.core.training.validation import label_colors
+
+__all__ = ["Sample", "SampleFolder"]
+
+_DESCRIPTION = "samples.json"
+_SHEET = "sheet.png"
+_SHEET_IMAGES = 64
+_SHEET_SIDE = 2048  # pixels of the sheet's longer side, more or less
+_FOR_PEOPLE = ("model", "vqgan", "max_batch")  # settings on which no image depends
+
+
+class Sample(BaseModel):
+    """One generated image.
+
+    Attributes:
+        file: name inside the folder.
+        index: number of the image; with the seed it decides every random number.
+        seed: as given.
+        size: [height, width] in pixels.
+        label: class, or None.
+        class_name: what people call the class.
+        score: probability of the class by the scorer, where there was one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    index: int
+    seed: int
+    size: tuple[int, int]
+    label: int | None = None
+    class_name: str | None = None
+    score: float | None = None
+
+
+class _Description(BaseModel):
+    """The content of ``samples.json``."""
+
+    format: str = "vqgan-samples/1"
+    finished: bool
+    settings: dict[str, Any]
+    images: list[Sample]
+
+
+class SampleFolder:
+    """The images of one call of generate, and of the calls that go on with it.
+
+    Args:
+        folder: created if need be.
+        settings: everything that the images depend on, as JSON can hold it.
+        files: names of all images.
+        force: discard what an earlier call with other settings, or the same, has left.
+
+    Attributes:
+        known: what ``samples.json`` of an earlier call says about its images, by file.
+
+    Raises:
+        OutputError: images of other settings are there, or the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], files: Sequence[str], *, force: bool
+    ) -> None:
+        self.folder = folder
+        self.files = files
+        self.settings = json.loads(json.dumps(settings))
+        self.known: dict[str, Sample] = {}
+        require_writable_folder(folder)
+        earlier = self._read(damaged_is_none=force)
+        if force:
+            self._discard(earlier)
+        elif earlier is not None:
+            self._require_same(earlier)
+            self.known = {sample.file: sample for sample in earlier.images}
+        else:
+            existing = next((file for file in files if (folder / file).exists()), None)
+            if existing is not None:
+                raise OutputError(
+                    f"{str(folder / existing)!r} exists, and no {_DESCRIPTION} says how it was made",
+                    hint="overwrite with --force, or name another folder with -o",
+                )
+        self.finished = earlier is not None and not force and earlier.finished and not self.missing(files)
+        if not self.finished:
+            self._write(finished=False, images=list(self.known.values()))
+
+    @property
+    def candidates(self) -> Path:
+        """Folder for unfinished work, removed at the end."""
+        return self.folder / ".candidates"
+
+    @property
+    def preview(self) -> Path:
+        """Where the picture that is being drawn is shown."""
+        return self.folder / "preview.png"
+
+    @property
+    def sheet(self) -> Path:
+        """The contact sheet."""
+        return self.folder / _SHEET
+
+    @property
+    def job(self) -> str:
+        """Hash of the settings that images depend on, 16 hex digits."""
+        text = json.dumps(_comparable(self.settings), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def missing(self, files: Sequence[str]) -> list[str]:
+        """Those of the files that are not there yet."""
+        return [file for file in files if not (self.folder / file).exists()]
+
+    def finish(self, samples: Sequence[Sample], *, labels: bool) -> None:
+        """Write the contact sheet and the final ``samples.json``; remove what was for the time of drawing.
+
+        Args:
+            samples: every image.
+            labels: the images are label maps, which the sheet shows in colours.
+
+        Raises:
+            OutputError: a file cannot be written.
+            ImageError: an image is no image any more.
+        """
+        chosen = np.unique(np.linspace(0, len(samples) - 1, _SHEET_IMAGES).round().astype(int))
+        columns = math.ceil(math.sqrt(len(chosen)))
+        pictures = [self._thumbnail(samples[i].file, _SHEET_SIDE // columns, labels) for i in chosen]
+        write_image(self.sheet, contact_sheet(pictures, columns))
+        self._write(finished=True, images=list(samples))
+        self.preview.unlink(missing_ok=True)
+        shutil.rmtree(self.candidates, ignore_errors=True)
+
+    def _thumbnail(self, file: str, side: int, labels: bool) -> npt.NDArray[np.uint8]:
+        path = self.folder / file
+        limit = math.inf  # ours, whatever its size
+        if labels:
+            image = label_colors(
+                torch.from_numpy(read_label_map(path, max_megapixels=limit).astype(np.int64))
+            )
+        else:
+            image = read_image(path, max_megapixels=limit)
+        scale = min(1.0, side / max(image.shape[:2]))
+        return resize(image, *(max(1, round(length * scale)) for length in image.shape[:2]))
+
+    def _read(self, *, damaged_is_none: bool) -> _Description | None:
+        try:
+            return _Description.model_validate_json((self.folder / _DESCRIPTION).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValidationError, OSError) as error:
+            if damaged_is_none:
+                return None
+            raise OutputError(
+                f"{str(self.folder / _DESCRIPTION)!r} is damaged or of another program: {error}",
+                hint="overwrite with --force, or name another folder with -o",
+            ) from None
+
+    def _write(self, *, finished: bool, images: list[Sample]) -> None:
+        description = _Description(finished=finished, settings=self.settings, images=images)
+        text = description.model_dump_json(indent=1, exclude_none=True)
+        write_text(self.folder / _DESCRIPTION, text + "\n")
+
+    def _require_same(self, earlier: _Description) -> None:
+        before, now = _comparable(earlier.settings), _comparable(self.settings)
+        changed = [name for name in before | now if before.get(name) != now.get(name)]
+        if changed:
+            differences = ", ".join(
+                f"{name} {_short(now.get(name))} not {_short(before.get(name))}" for name in changed
+            )
+            raise OutputError(
+                f"{str(self.folder)!r} holds samples of another call: {differences}",
+                hint="name another folder with -o, or replace them with --force",
+            )
+
+    def _discard(self, earlier: _Description | None) -> None:
+        names = [sample.file for sample in earlier.images] if earlier else []
+        for name in {*names, *self.files, _SHEET, self.preview.name}:
+            if Path(name).name == name:  # nothing outside, whatever the file says
+                (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.candidates, ignore_errors=True)
+
+
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _FOR_PEOPLE}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
