@@ -220,15 +220,15 @@ def _announce(
 ) -> None:
     images = sum(entry.images for entry in plan)
     drawn = sum(entry.drawn for entry in plan)
+    what = "1 image" if images == 1 else f"{images} images"
+    if drawn > images:
+        what += f", the best of {drawn}"
     classes = ""
     if plan[0].label is not None:
         shown = ", ".join(f"{entry.label} ({entry.name})" for entry in plan[:5])
         more = f" and {len(plan) - 5} more" if len(plan) > 5 else ""
         classes = f" of {'class' if len(plan) == 1 else 'classes'} {shown}{more}"
-    of = f", the best of {drawn}" if drawn > images else ""
-    reporter.info(
-        f"{images} image{'' if images == 1 else 's'}{of}, {size[0]}x{size[1]} (height x width){classes}, model {model.info.path}"
-    )
+    reporter.info(f"{what}, {size[0]}x{size[1]} (height x width){classes}, model {model.info.path}")
 
 
 @contextmanager
