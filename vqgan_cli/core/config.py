@@ -338,13 +338,19 @@ class TransformerConfig(Section):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.kind == "llama" and self.width // self.heads % 4:
-            raise ValueError(f"llama's 2-D RoPE needs width / heads ({self.width // self.heads}) a multiple of 4")
+            raise ValueError(
+                f"llama's 2-D RoPE needs width / heads ({self.width // self.heads}) a multiple of 4"
+            )
         return self
 
 
 class TrainTransformerConfig(OptimisationConfig):
     """Data, optimiser and schedule of `vqgan train-transformer`."""
 
+    codes: str | None = Field(
+        default=None, description="Codes file to train on in place of images; --codes replaces it."
+    )
+    max_images: Count = Field(default=0, description="Train on the first so many images; 0: all.")
     weight_decay: Weight = Field(default=0.01, description="AdamW's decay, of weight matrices only.")
     augmentation: Literal["none", "flip", "ten-crop"] = Field(
         default="flip",
@@ -357,9 +363,6 @@ class TrainTransformerConfig(OptimisationConfig):
     patience: Count = Field(
         default=0, description="Stop after so many validations without a better loss; 0: never."
     )
-    fsdp: bool = Field(
-        default=False, description="Shard weights and optimiser over the processes (FSDP); GPUs only."
-    )
 
 
 class SamplingConfig(Section):
@@ -371,7 +374,8 @@ class SamplingConfig(Section):
         default=1.0, description="Draw among the likeliest codes that together have this probability."
     )
     guidance: Weight = Field(
-        default=1.0, description="Classifier-free guidance scale; 1: none. Needs training with condition.dropout."
+        default=1.0,
+        description="Classifier-free guidance scale; 1: none. Needs training with condition.dropout.",
     )
     guidance_schedule: Literal["constant", "linear", "cosine"] = Field(
         default="constant", description="Guidance over the image: constant, or rising from 1 to the scale."

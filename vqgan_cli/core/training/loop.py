@@ -20,7 +20,18 @@ from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.stopping import StopRequest
 
-__all__ = ["Experiment", "LoopSettings", "Outcome", "StepReport", "restore_random_state", "train"]
+__all__ = [
+    "NO_IMPROVEMENT",
+    "Experiment",
+    "LoopSettings",
+    "Outcome",
+    "StepReport",
+    "restore_random_state",
+    "train",
+]
+
+NO_IMPROVEMENT = "no improvement"
+"""Reason of a run that ended because validation did not get better any more."""
 
 MAX_SKIPPED_IN_A_ROW = 10
 _STEPS_BEFORE_ESTIMATE = 20
@@ -40,6 +51,7 @@ class LoopSettings:
     checkpoint_every: int
     keep_checkpoints: int
     unit: str = "images"
+    patience: int = 0  # validations without a better one before the run ends; 0: as many as there are
 
 
 @dataclass(frozen=True)
@@ -130,8 +142,8 @@ def train(
     except torch.OutOfMemoryError as error:
         raise MemoryLimitError(
             f"out of memory on {accelerator.device} in step {loop.step}",
-            hint="halve --batch-size and double train_ae.accumulate, or lower data.size, or try --precision bf16 or "
-            "--set tokenizer.gradient_checkpointing=true",
+            hint="halve --batch-size and double accumulate of the same section, or try --precision bf16 or "
+            "gradient_checkpointing=true of the network",
         ) from error
 
 
@@ -151,6 +163,7 @@ class _Loop:
         self.run, self.stop, self.reporter = run, stop, reporter
         self.step = self.start = start
         self.best = best
+        self.stale = int(best.pop("stale", 0))  # validations since the best
         self.validation: dict[str, float] = {}
         self.means = MeanMetrics()
         self.skipped_in_a_row = 0
@@ -168,9 +181,13 @@ class _Loop:
                     break
                 self.one_step(batches)
                 self.periodic_work(progress)
+                if 0 < settings.patience <= self.stale:
+                    reason = NO_IMPROVEMENT
+                    break
         # An interrupted run saves at once; one that ran out of time has a model to be judged.
-        if reason in ("", "time limit"):
-            self.validate()
+        if reason in ("", "time limit", NO_IMPROVEMENT):
+            if reason != NO_IMPROVEMENT:  # which a validation has just found
+                self.validate()
             self.save_samples()
             meanwhile = self.stop.agreed(self.accelerator.device)
             reason = meanwhile if meanwhile in ("interrupted", "terminated") else reason
@@ -190,7 +207,7 @@ class _Loop:
             raise DivergedError(
                 f"the loss or its gradient was NaN or infinite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up to step "
                 f"{self.step}; no such update was made, and the last checkpoint is kept",
-                hint="resume with a lower rate: --resume --set train_ae.learning_rate=..., or set train_ae.clip_norm",
+                hint="resume with a lower rate: --resume --set SECTION.learning_rate=..., or set clip_norm beside it",
             )
         self.experiment.finish_step(self.step)
 
@@ -254,11 +271,15 @@ class _Loop:
             f"step {self.step}: validation "
             + ", ".join(f"{name} {value:.4g}" for name, value in result.items())
         )
+        # Decided alike on all processes: the values are.
+        improved = not self.best or self.experiment.better(result, self.best)
+        self.stale = 0 if improved else self.stale + 1
+        if improved:
+            self.best = dict(result)
         if self.run is None:
             return
         self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
-        if not self.best or self.experiment.better(result, self.best):
-            self.best = dict(result)
+        if improved:
             self.experiment.save_model(self.run.path / "best.safetensors", self.step, result)
 
     def save_samples(self) -> None:
@@ -281,7 +302,7 @@ class _Loop:
             checkpoint = self.experiment.checkpoint(self.step)
             for rank, state in enumerate(states):
                 checkpoint.tensors[f"random-{rank}"] = state
-            checkpoint.facts["best"] = self.best
+            checkpoint.facts["best"] = {**self.best, "stale": self.stale} if self.best else {}
             save(self.run.checkpoints, checkpoint, keep=self.settings.keep_checkpoints)
 
 

@@ -39,7 +39,11 @@ def make_accelerator(
     chosen = resolve_device(device)
     if config.precision == "fp16" and chosen.type == "cpu":
         raise UsageError("fp16 does not train on a CPU", hint="take --precision bf16 or fp32")
-    if isinstance(config, TrainAEConfig) and config.adversarial.norm == "sync-batch" and chosen.type != "cuda":
+    if (
+        isinstance(config, TrainAEConfig)
+        and config.adversarial.norm == "sync-batch"
+        and chosen.type != "cuda"
+    ):
         raise UsageError(
             "train_ae.adversarial.norm sync-batch needs CUDA", hint="take batch, group or actnorm"
         )

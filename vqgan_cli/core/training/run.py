@@ -1,0 +1,189 @@
+"""What every training command does around its loop: processes, run folder, resuming, and how a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from vqgan_cli.core.artifacts import MODEL_FILE
+from vqgan_cli.core.config import ExperimentConfig, OptimisationConfig
+from vqgan_cli.core.errors import OutputError, StoppedError
+from vqgan_cli.core.presets import dump
+from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.training.checkpoints import Checkpoint, discard_after, load_newest
+from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
+from vqgan_cli.core.training.run_folder import RunFolder
+from vqgan_cli.core.training.setup import make_accelerator
+from vqgan_cli.core.training.stopping import StopRequest
+
+__all__ = [
+    "RunOptions",
+    "Session",
+    "TrainResult",
+    "finish",
+    "loop_settings",
+    "open_checkpoint",
+    "open_session",
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What belongs to this call and not to the experiment.
+
+    Attributes:
+        out: run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        resume_from: run or checkpoint folder to go on from.
+        force: replace what is in ``out``.
+        allow_change: go on although batch size or process count differ from the checkpoint's.
+        max_seconds: stop after so much time, as if all steps were done.
+        trackers: ``tensorboard`` or ``wandb``.
+        resume_command: what to type to go on, for messages.
+    """
+
+    out: Path
+    device: str = "auto"
+    resume_from: Path | None = None
+    force: bool = False
+    allow_change: bool = False
+    max_seconds: float | None = None
+    trackers: tuple[str, ...] = ()
+    resume_command: str = ""
+
+    @property
+    def continues_run(self) -> bool:
+        """Whether the run in ``out`` itself goes on, rather than a new one that starts from another's checkpoint."""
+        if self.resume_from is None:
+            return False
+        source = self.resume_from.resolve()
+        return self.out.resolve() in (source, *source.parents)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where the model is, how good it is, and which files could not be read."""
+
+    model: Path
+    outcome: Outcome
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Session:
+    """The processes of a run, its folder (on the main process only), and whether it shall stop."""
+
+    accelerator: Accelerator
+    run: RunFolder | None
+    stop: StopRequest
+
+    def begin(
+        self, config: ExperimentConfig, steps: int, start: int, options: RunOptions, reporter: Reporter
+    ) -> None:
+        """Take possession of the run folder, now that everything else is ready."""
+        if self.run is not None:
+            self.run.begin(dump(config))
+            self.run.rewind_log(start)
+            for path in discard_after(self.run.checkpoints, start):
+                reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
+            self.run.write_status("running", step=start, steps=steps)
+        if options.trackers:  # they write into the run folder, so it must be ours first
+            self.accelerator.wait_for_everyone()
+            self.accelerator.init_trackers("vqgan")
+
+
+@contextmanager
+def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Reporter) -> Iterator[Session]:
+    """Start the processes and lock the run folder; whatever ends the run, its status says so.
+
+    Raises:
+        UsageError: device or tracker are not available.
+        OutputError: the run folder cannot be used.
+    """
+    with StopRequest(
+        options.max_seconds,
+        lambda reason: reporter.warning(f"{reason}: saving after this step (Ctrl-C again stops at once)"),
+    ) as stop:
+        accelerator = make_accelerator(settings, options.device, options.trackers, options.out)
+        run: RunFolder | None = None
+        try:
+            if accelerator.is_main_process:
+                run = RunFolder(options.out, resume=options.continues_run, force=options.force)
+            accelerator.wait_for_everyone()
+            yield Session(accelerator, run, stop)
+        except BaseException as error:
+            if run is not None and run.state == "running":
+                with suppress(OutputError):  # a full disk must not hide why
+                    run.write_status("failed", reason=str(error) or type(error).__name__)
+            raise
+        finally:
+            accelerator.end_training()
+            if run is not None:
+                run.close()
+
+
+def loop_settings(
+    settings: OptimisationConfig, samples_per_step: int, unit: str = "images", patience: int = 0
+) -> LoopSettings:
+    """The loop's part of a section of the config."""
+    return LoopSettings(
+        steps=settings.steps,
+        accumulate=settings.accumulate,
+        samples_per_step=samples_per_step,
+        log_every=settings.log_every,
+        sample_every=settings.sample_every,
+        validate_every=settings.validate_every,
+        checkpoint_every=settings.checkpoint_every,
+        keep_checkpoints=settings.keep_checkpoints,
+        unit=unit,
+        patience=patience,
+    )
+
+
+def open_checkpoint(source: Path, reporter: Reporter) -> tuple[Checkpoint, str]:
+    """The newest good checkpoint of a run or checkpoint folder, and its path.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    folder = source / "checkpoints" if (source / "checkpoints").is_dir() else source
+    saved, found, passed_over = load_newest(folder)
+    for message in passed_over:
+        reporter.warning(f"passed over: {message}")
+    return saved, str(found)
+
+
+def finish(
+    options: RunOptions,
+    run: RunFolder | None,
+    outcome: Outcome,
+    failures: list[tuple[str, str]],
+    steps: int,
+) -> TrainResult:
+    """Write the last status.
+
+    Raises:
+        StoppedError: a signal ended the run; everything is saved.
+    """
+    stopped = outcome.reason not in ("", NO_IMPROVEMENT)
+    if run is not None:
+        run.write_status(
+            "stopped" if stopped else "finished",
+            reason=outcome.reason or "all steps done",
+            step=outcome.step,
+            steps=steps,
+            resume=options.resume_command if stopped else None,
+            validation=outcome.validation,
+            unreadable_files=[{"path": path, "reason": reason} for path, reason in failures],
+        )
+    if outcome.reason in ("interrupted", "terminated"):
+        raise StoppedError(
+            f"{outcome.reason} after step {outcome.step} of {steps}; everything is saved in {str(options.out)!r}",
+            exit_code=130 if outcome.reason == "interrupted" else 143,
+            hint=f"go on with: {options.resume_command}",
+        )
+    return TrainResult(options.out / MODEL_FILE, outcome, failures)
