@@ -97,6 +97,11 @@ class ImageDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self._indices)
 
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Positions in the source of the images that are used."""
+        return self._indices
+
     def __getitem__(self, sample: Sample) -> Item:
         """The sample at (epoch, position).
 

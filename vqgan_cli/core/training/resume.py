@@ -8,7 +8,7 @@ from typing import Any
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ConfigError, UsageError
 
-__all__ = ["check_resumable", "differences"]
+__all__ = ["check_resumable", "differences", "refuse_changes"]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -50,9 +50,27 @@ def check_resumable(
     old = facts["config"]
     # A discriminator may come or go; one that stays is part of the architecture.
     both = all(side["train_ae"]["adversarial"]["weight"] > 0 for side in (old, now))
-    changed = list(
-        differences(_architecture(old, discriminator=both), _architecture(now, discriminator=both))
+    refuse_changes(
+        facts,
+        _architecture(old, discriminator=both),
+        _architecture(now, discriminator=both),
+        samples_per_step,
+        processes,
+        allow_change=allow_change,
     )
+
+
+def refuse_changes(
+    facts: Mapping[str, Any],
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    samples_per_step: int,
+    processes: int,
+    *,
+    allow_change: bool,
+) -> None:
+    """`check_resumable` for architectures that are known: ``old`` in the checkpoint, ``new`` now."""
+    changed = list(differences(old, new))
     if changed:
         raise ConfigError(
             changed, where="the resumed run", hint="an architecture cannot change; see --init-from"

@@ -15,6 +15,7 @@ from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, VqganError
 from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.training.checkpoints import checkpoint_folders, verify
+from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
 
 __all__ = ["CheckpointFacts", "RunFacts", "SavedModel", "describe_run", "is_run"]
 
@@ -98,7 +99,10 @@ def describe_run(folder: Path) -> RunFacts:
         _saved_model(path) for path in (folder / MODEL_FILE, folder / "best.safetensors") if path.exists()
     ]
     state = _state(status.get("state", ""), in_use=in_use)
-    steps = config.train_ae.steps if config else status.get("steps")
+    stage = "train-transformer" if (folder / TOKENIZER_FILE).is_file() else "train-ae"
+    steps = status.get("steps")
+    if config:
+        steps = (config.train_transformer if stage == "train-transformer" else config.train_ae).steps
     logged = [int(record["step"]) for record in (training, validation, status) if "step" in record]
     step = max([*logged, *(checkpoint.step for checkpoint in checkpoints)], default=0)
     return RunFacts(
@@ -113,7 +117,7 @@ def describe_run(folder: Path) -> RunFacts:
         checkpoints=checkpoints,
         config=config,
         problems=problems,
-        next=_next(folder, state, status, checkpoints, config),
+        next=_next(folder, stage, state, status, checkpoints, config),
     )
 
 
@@ -185,6 +189,7 @@ def _saved_model(path: Path) -> SavedModel:
 
 def _next(
     folder: Path,
+    stage: str,
     state: str,
     status: dict[str, Any],
     checkpoints: list[CheckpointFacts],
@@ -194,10 +199,12 @@ def _next(
     if state in ("starting", "running"):
         pid = f" (or kill -TERM {status['pid']})" if state == "running" and "pid" in status else ""
         return f"a process is at work; Ctrl-C there{pid} saves and stops"
+    if state == "finished" and stage == "train-transformer":
+        return f"vqgan generate --model {name}"
     if state == "finished":
         return f"vqgan encode IMAGES -o codes.npy --ae {name}"
     if any(not checkpoint.problem for checkpoint in checkpoints):
-        return f"vqgan train-ae --resume --out {name}"
+        return f"vqgan {stage} --resume --out {name}"
     if config is not None:
-        return f"vqgan train-ae --preset {shlex.quote(str(folder / 'config.yaml'))} --out {name} --force"
-    return f"nothing is saved; start anew: vqgan train-ae --out {name} --force"
+        return f"vqgan {stage} --preset {shlex.quote(str(folder / 'config.yaml'))} --out {name} --force"
+    return f"nothing is saved; start anew: vqgan {stage} --out {name} --force"

@@ -14,7 +14,10 @@ from typing import Any, TextIO
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 
-__all__ = ["RunFolder", "next_free"]
+__all__ = ["TOKENIZER_FILE", "RunFolder", "next_free"]
+
+TOKENIZER_FILE = "tokenizer.safetensors"
+"""Copy of the tokenizer in the run folder of a transformer."""
 
 
 def next_free(path: Path) -> Path:

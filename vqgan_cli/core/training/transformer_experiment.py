@@ -1,0 +1,311 @@
+"""The prior's training as the shared loop sees it: state, metrics, samples, and what is saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from vqgan_cli import __version__
+from vqgan_cli.core.artifacts import save_transformer
+from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.data.images import contact_sheet, to_uint8, write_image
+from vqgan_cli.core.data.sampler import SeededBatchSampler
+from vqgan_cli.core.data.training_codes import CodeSet
+from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior, sequence_order
+from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
+from vqgan_cli.core.training.checkpoints import Checkpoint, pack_optimizer, unpack_optimizer
+from vqgan_cli.core.training.ema import WeightAverage
+from vqgan_cli.core.training.loop import Experiment, StepReport
+from vqgan_cli.core.training.optimizer import adamw
+from vqgan_cli.core.training.schedule import learning_rate_factor
+from vqgan_cli.core.training.stopping import StopRequest
+
+__all__ = ["CodeBatch", "TransformerExperiment", "code_batches", "describe"]
+
+_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class CodeBatch:
+    """Codes int64 [B, h, w] and labels int64 [B], -1 without a class."""
+
+    codes: Tensor
+    labels: Tensor
+
+
+def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iterator[CodeBatch]:
+    """Endless batches; which view of an image is shown depends on (seed, epoch, image) only."""
+    for batch in sampler:
+        positions = [position for _, position in batch]
+        chosen = [
+            np.random.default_rng((seed, epoch, position)).integers(codes.codes.shape[1])
+            for epoch, position in batch
+        ]
+        grids = codes.codes[positions, chosen].astype(np.int64)
+        yield CodeBatch(torch.from_numpy(grids), torch.from_numpy(codes.labels[positions]))
+
+
+class TransformerExperiment(Experiment):
+    """Prior, tokenizer and codes, as the training loop sees them."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        train: CodeSet,
+        validation: CodeSet,
+        tokenizer: Tokenizer,
+        accelerator: Accelerator,
+        *,
+        data_name: str,
+    ) -> None:
+        self.config, self.accelerator, self.tokenizer = config, accelerator, tokenizer
+        self.train_codes, self.validation_codes, self.data_name = train, validation, data_name
+        settings = config.train_transformer
+        conditional = config.condition.kind == "class"
+        self.spec = PriorSpec(
+            codebook_size=tokenizer.codebook_size,
+            grid=train.grid,
+            condition="class" if conditional else "none",
+            condition_size=len(train.classes) if conditional else 0,
+            null_condition=conditional and config.condition.dropout > 0,
+        )
+        self.prior = build_prior(config.transformer, self.spec).to(accelerator.device)
+        self.average = WeightAverage(self.prior, settings.ema_decay) if settings.ema_decay > 0 else None
+        if settings.compile:
+            self.prior.compile()
+        self.order = torch.from_numpy(sequence_order(config.transformer.order, *self.spec.grid))
+        self.order = self.order.to(accelerator.device)
+        optimizer = adamw(self.prior, settings)
+        self.network, self.optimizer = accelerator.prepare(self.prior, optimizer)
+        self.samples_seen = 0
+        self.samples_per_step = 0
+
+    @property
+    def model(self) -> Prior:
+        """What is validated, sampled from and saved: the average if there is one."""
+        if self.average is None:
+            return self.prior
+        assert isinstance(self.average.module, Prior)
+        return self.average.module
+
+    def condition(self, labels: Tensor) -> Tensor:
+        """Condition tokens [B, 1] of labels [B]."""
+        if self.spec.condition == "none":
+            return torch.zeros_like(labels)[:, None]
+        return labels[:, None]
+
+    def micro_step(self, batch: CodeBatch, step: int) -> StepReport:
+        """One update on a batch."""
+        accelerator, settings = self.accelerator, self.config.train_transformer
+        self._set_learning_rate(step)
+        codes = batch.codes.to(accelerator.device).flatten(1)[:, self.order]  # [B, N]
+        condition = self.condition(batch.labels.to(accelerator.device))
+        if self.spec.null_condition:
+            dropped = torch.rand(condition.shape, device=condition.device) < self.config.condition.dropout
+            condition = condition.masked_fill(dropped, self.spec.null_token)
+        inputs = codes[:, :-1]
+        if settings.pkeep < 1:
+            noise = torch.randint_like(inputs, self.spec.codebook_size)
+            kept = torch.rand(inputs.shape, device=inputs.device) < settings.pkeep
+            inputs = torch.where(kept, inputs, noise)
+        metrics: dict[str, Tensor] = {}
+        skipped = False
+        self.network.train()
+        with accelerator.accumulate(self.network):
+            with accelerator.autocast():
+                logits = self.network(inputs, condition)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(self.prior.parameters(), settings.clip_norm or math.inf)
+                # A scaler finds and skips such updates by itself, and lowers its scale.
+                skipped = accelerator.scaler is None and not bool(torch.isfinite(norm))
+                metrics["gradient_norm"] = norm.detach()
+            if not skipped:
+                self.optimizer.step()
+            self.optimizer.zero_grad()
+        with torch.no_grad():
+            metrics["loss"] = loss.detach()
+            metrics["accuracy"] = (logits.detach().argmax(-1) == codes).float().mean()
+        return StepReport(metrics, skipped)
+
+    def _set_learning_rate(self, step: int) -> None:
+        settings = self.config.train_transformer
+        factor = learning_rate_factor(
+            step,
+            total=settings.steps,
+            warmup=settings.warmup_steps,
+            schedule=settings.schedule,
+            final=settings.final_learning_rate,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+
+    def finish_step(self, step: int) -> None:
+        """Let the average follow."""
+        self.samples_seen += self.samples_per_step
+        if self.average is not None:
+            self.average.update(self.prior)
+
+    def interval_metrics(self) -> dict[str, float]:
+        """The learning rate."""
+        return {"learning_rate": float(self.optimizer.param_groups[0]["lr"])}
+
+    @torch.inference_mode()
+    def validate(self, stop: StopRequest) -> dict[str, float]:
+        """Loss in nats per code, bits per pixel, and share of codes that were the likeliest; first view of each image,
+        each process on its share.
+        """
+        accelerator, model = self.accelerator, self.model
+        was_training = model.training
+        model.eval()
+        sums = torch.zeros(3, dtype=torch.float32, device=accelerator.device)
+        held_out = self.validation_codes
+        mine = np.arange(accelerator.process_index, len(held_out), accelerator.num_processes)
+        size = self.config.train_transformer.batch_size
+        for begin in range(0, len(mine), size):
+            if stop.pending():
+                break
+            part = mine[begin : begin + size]
+            grids = torch.from_numpy(held_out.codes[part, 0].astype(np.int64)).to(accelerator.device)
+            codes = grids.flatten(1)[:, self.order]
+            labels = torch.from_numpy(held_out.labels[part]).to(accelerator.device)
+            with accelerator.autocast():
+                logits = model(codes[:, :-1], self.condition(labels)).float().flatten(0, 1)
+            sums[0] += F.cross_entropy(logits, codes.flatten(), reduction="sum")
+            sums[1] += (logits.argmax(-1) == codes.flatten()).sum()
+            sums[2] += codes.numel()
+        model.train(was_training)
+        if stop.agreed(accelerator.device) in ("interrupted", "terminated"):
+            return {}
+        nats, right, count = accelerator.reduce(sums).tolist()
+        pixels = self.tokenizer.downsampling**2  # per code
+        return {
+            "loss": nats / count,
+            "bits_per_pixel": nats / count / math.log(2) / pixels,
+            "accuracy": right / count,
+        }
+
+    def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+        """By the loss."""
+        return new["loss"] < old["loss"]
+
+    @torch.inference_mode()
+    def save_samples(self, path: Path) -> None:
+        """Images drawn as `vqgan generate` draws them; of classes spread over all."""
+        model, device = self.model, self.accelerator.device
+        was_training = model.training
+        model.eval()
+        labels = torch.zeros(_SAMPLES, dtype=torch.int64, device=device)
+        if self.spec.condition == "class":
+            labels = torch.arange(_SAMPLES, device=device) * self.spec.condition_size // _SAMPLES
+        sampling = self.config.sampling.model_dump()
+        if not self.spec.null_condition:
+            sampling["guidance"] = 1.0
+        settings = SamplingSettings(**sampling, seed=self.config.train_transformer.seed)
+        codes = draw(model, self.condition(labels), self.spec.grid, settings)
+        images = self.tokenizer.decode(codes).permute(0, 2, 3, 1).cpu().numpy()
+        write_image(path, contact_sheet([to_uint8(image) for image in images], columns=_SAMPLES // 2))
+        model.train(was_training)
+
+    def save_model(self, path: Path, step: int, validation: Mapping[str, float]) -> None:
+        """Prior, tokenizer, config and provenance in one file."""
+        save_transformer(
+            path,
+            self.model.state_dict(),
+            self.tokenizer.state_dict(),
+            self.config,
+            self.spec,
+            self.train_codes.classes if self.spec.condition == "class" else (),
+            {
+                "version": __version__,
+                "step": step,
+                "data": self.data_name,
+                "images": len(self.train_codes),
+                "weights": "average" if self.average is not None else "last",
+                "validation": dict(validation),
+            },
+        )
+
+    def architecture(self) -> dict[str, Any]:
+        """What decides which tensors there are, and what they mean."""
+        free = {"embedding_dropout", "attention_dropout", "residual_dropout", "gradient_checkpointing"}
+        return {
+            "transformer": self.config.transformer.model_dump(mode="json", exclude=free),
+            "grid": list(self.spec.grid),
+            "codebook_size": self.spec.codebook_size,
+            "condition": self.spec.condition,
+            "classes": list(self.train_codes.classes) if self.spec.condition == "class" else [],
+            "null_condition": self.spec.null_condition,
+        }
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """Prior, optimiser, average and position in the data."""
+        saved = Checkpoint(step)
+        saved.facts = {
+            "config": self.config.model_dump(mode="json"),
+            "architecture": self.architecture(),
+            "samples_seen": self.samples_seen,
+            "samples_per_step": self.samples_per_step,
+            "processes": self.accelerator.num_processes,
+        }
+        saved.tensors["prior"] = self.prior.state_dict()
+        saved.tensors["optimizer"], saved.facts["optimizer"] = pack_optimizer(self.optimizer)
+        if self.average is not None:
+            saved.tensors["average"] = self.average.module.state_dict()
+            saved.facts["average_updates"] = self.average.updates
+        if self.accelerator.scaler is not None:
+            saved.facts["scaler"] = self.accelerator.scaler.state_dict()
+        return saved
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Put everything back as it was when the checkpoint was written."""
+        self.prior.load_state_dict(saved.tensors["prior"])
+        unpack_optimizer(self.optimizer, saved.tensors["optimizer"], saved.facts["optimizer"])
+        if self.average is not None:
+            self.average.module.load_state_dict(saved.tensors.get("average", saved.tensors["prior"]))
+            self.average.updates = saved.facts.get("average_updates", 0)
+        if self.accelerator.scaler is not None and "scaler" in saved.facts:
+            self.accelerator.scaler.load_state_dict(saved.facts["scaler"])
+
+
+def describe(experiment: TransformerExperiment, out: Path, start: int) -> list[tuple[str, str]]:
+    """The header of a run: names and values for people."""
+    config, settings, spec = experiment.config, experiment.config.train_transformer, experiment.spec
+    parameters = sum(p.numel() for p in experiment.prior.parameters()) / 1e6
+    train, held_out = experiment.train_codes, experiment.validation_codes
+    condition = f"{spec.condition_size} classes" if spec.condition == "class" else "none"
+    if spec.null_condition:
+        condition += f", left out for {config.condition.dropout:.0%} of the images"
+    views = train.codes.shape[1]
+    return [
+        ("images", f"{experiment.data_name}: {len(train)} to train, {len(held_out)} to validate"),
+        ("views", f"{views} of each image" if views > 1 else "1 of each image, the centre"),
+        (
+            "sequence",
+            f"{spec.grid[0]} x {spec.grid[1]} codes of {spec.codebook_size}, {config.transformer.order} order",
+        ),
+        ("condition", condition),
+        (
+            "prior",
+            f"{config.transformer.kind}, {config.transformer.layers} layers, {parameters:.1f} M parameters",
+        ),
+        (
+            "batch",
+            f"{settings.batch_size} images x {settings.accumulate} micro-batches x "
+            f"{experiment.accelerator.num_processes} processes",
+        ),
+        ("steps", f"{settings.steps}" + (f", from {start}" if start else "")),
+        ("device", f"{experiment.accelerator.device} in {settings.precision}"),
+        ("run folder", str(out)),
+    ]
