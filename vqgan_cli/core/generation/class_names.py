@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Sequence
 
@@ -41,6 +42,9 @@ class ClassNames:
     """
 
     def __init__(self, names: Sequence[str], count: int) -> None:
+        names = [
+            os.fsencode(name).decode("utf-8", "backslashreplace") for name in names
+        ]  # JSON holds no other
         self.count = count
         self.is_imagenet = count == _IMAGENET_CLASSES and _only_numbers(names)
         self._shown = [_without_wordnet_id(name).replace("_", " ") for name in names]

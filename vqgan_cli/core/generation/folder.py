@@ -94,7 +94,7 @@ class SampleFolder:
         earlier = self._read(damaged_is_none=force)
         if force:
             self._discard(earlier)
-        elif earlier is not None:
+        elif earlier is not None and (earlier.finished or self._has_work()):
             self._require_same(earlier)
             self.known = {sample.file: sample for sample in earlier.images}
         else:
@@ -132,6 +132,10 @@ class SampleFolder:
     def missing(self, files: Sequence[str]) -> list[str]:
         """Those of the files that are not there yet."""
         return [file for file in files if not (self.folder / file).exists()]
+
+    def _has_work(self) -> bool:
+        """Whether anything was drawn; a call that failed before that is in nobody's way."""
+        return self.candidates.exists() or any(self.folder.glob("*.png"))
 
     def finish(self, samples: Sequence[Sample], *, labels: bool) -> None:
         """Write the contact sheet and the final ``samples.json``; remove what was for the time of drawing.

@@ -63,6 +63,8 @@ class SampleWork:
         step = self._drawer.batch
         batches = [range(start, min(start + step, len(samples))) for start in range(0, len(samples), step)]
         batches = [batch for batch in batches if any(self._is_missing(i, samples[i]) for i in batch)]
+        if not batches:
+            return samples
         with self._progress(sum(map(len, batches))) as progress:
             for batch in batches:
                 codes = self._draw(batch.start, [samples[index].label for index in batch], progress)

@@ -18,6 +18,8 @@ _BUILD_OPTIONS = {
     "inception_v3": {"transform_input": True, "init_weights": False},
 }
 
+_TRIED = 5  # candidates by size
+
 
 def classifier_names() -> Sequence[str]:
     """Names of torchvision's classifiers, such as resnet101."""
@@ -38,14 +40,21 @@ def build_classifier(name: str) -> nn.Module:
 
 
 def recognise_classifier(state: Mapping[str, Tensor], likely: str = "") -> str | None:
-    """The classifier that a state dict belongs to, by names and shapes; None if torchvision has none like it.
+    """The classifier that a state dict belongs to, by names and shapes; None if it is none that is tried.
 
     Args:
         state: the state dict.
-        likely: a text such as a file name; classifiers whose name it holds are tried first.
+        likely: a text such as a file name. Classifiers whose name it holds are tried first, then those nearest in
+            size: building all of them would take half a minute.
     """
     shapes = {name: value.shape for name, value in state.items()}
-    for name in sorted(classifier_names(), key=lambda name: (name not in likely, -len(name), name)):
+    values = sum(value.numel() for value in state.values() if value.is_floating_point())
+    published = import_torchvision().models.get_model_weights
+    names = sorted(
+        classifier_names(), key=lambda name: abs(published(name).DEFAULT.meta["num_params"] - values)
+    )
+    named = sorted((name for name in names if name in likely), key=len, reverse=True)
+    for name in dict.fromkeys([*named, *names[:_TRIED]]):
         if {key: value.shape for key, value in build_classifier(name).state_dict().items()} == shapes:
             return name
     return None

@@ -136,6 +136,8 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
         force=options.force,
     )
     _announce(plan, size, model, reporter)
+    if there := len(folder.files) - len(folder.missing(folder.files)):
+        reporter.info(f"going on: {there} of them {'is' if there == 1 else 'are'} there already")
     grid = (size[0] // model.tokenizer.downsampling, size[1] // model.tokenizer.downsampling)
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
         with _codes_writer(options, model, size, names, folder) as writer:
