@@ -23,6 +23,7 @@ from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
 from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
+from vqgan_cli.cli.train_transformer import train_transformer
 from vqgan_cli.core.errors import VqganError
 
 __all__ = ["app", "main", "run"]
@@ -36,6 +37,7 @@ app = typer.Typer(
     epilog="Start here:  vqgan train-ae --preset demo",
 )
 app.command("train-ae")(train_ae)
+app.command("train-transformer")(train_transformer)
 app.command()(encode)
 app.command()(decode)
 app.command()(generate)

@@ -21,20 +21,28 @@ from vqgan_cli.cli.console import console
 __all__ = [
     "AE",
     "DEBUG_VARIABLE",
+    "AllowChange",
     "BatchSize",
     "Data",
     "Debug",
     "Device",
     "Force",
+    "Gpus",
     "InferenceBatchSize",
     "InferencePrecision",
     "Json",
+    "MaxTime",
     "Out",
     "Precision",
     "Preset",
     "Quiet",
+    "Resume",
+    "RunArgument",
     "Seed",
     "SetOption",
+    "Steps",
+    "Tracker",
+    "Val",
 ]
 
 DEBUG_VARIABLE = "VQGAN_DEBUG"
@@ -117,7 +125,7 @@ BatchSize = Annotated[
         min=1,
         metavar="N",
         help="Images at a time in each process; lower it when memory runs out. "
-        "Without it in training: train_ae.batch_size of the preset.",
+        "Without it in training: batch_size of the preset.",
     ),
 ]
 
@@ -154,7 +162,7 @@ Precision = Annotated[
     Literal["fp32", "bf16", "fp16"] | None,
     typer.Option(
         "--precision",
-        help="Number format of the networks. Without it in training: train_ae.precision of the preset.",
+        help="Number format of the networks. Without it in training: precision of the preset.",
     ),
 ]
 
@@ -165,7 +173,74 @@ Seed = Annotated[
         min=0,
         metavar="N",
         help="Seed of all randomness: the same seed gives the same result on the same machine. "
-        "Without it in training: train_ae.seed of the preset.",
+        "Without it in training: seed of the preset.",
+    ),
+]
+
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT",
+        help="With --resume: the run or the checkpoint folder to go on from. Default: the run named by --out.",
+        show_default=False,
+    ),
+]
+
+Val = Annotated[
+    str | None,
+    typer.Option(
+        "--val",
+        metavar="SOURCE",
+        help="Images to validate on, named as --data is. Default: a part of the data is held out.",
+    ),
+]
+
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, help="Optimiser steps. Default: steps of the preset."),
+]
+
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        "--max-time",
+        metavar="TIME",
+        help="Stop after so long, such as 90s, 20m or 1h30m, as if all steps were done. Default: no limit.",
+    ),
+]
+
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on from the newest good checkpoint with the run's own settings. Default: start anew.",
+    ),
+]
+
+AllowChange = Annotated[
+    bool,
+    typer.Option(
+        "--allow-change",
+        help="Resume although batch size or number of processes differ. Default: that is refused.",
+    ),
+]
+
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        min=1,
+        help="Train on so many GPUs of this machine, one process each, through accelerate's launcher. "
+        "Default: one process.",
+    ),
+]
+
+Tracker = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME",
+        help="Also log to tensorboard or wandb; may be given twice. Default: none.",
     ),
 ]
 

@@ -298,17 +298,22 @@ def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
     return module.eval().requires_grad_(False)
 
 
-def newest_tokenizer(root: Path | str = "runs") -> Path:
+def newest_tokenizer(root: Path | str = "runs", *, preset: str | None = None) -> Path:
     """The most recently written tokenizer in the folders below ``root``.
+
+    Args:
+        root: folder of runs.
+        preset: only one that was trained with this preset.
 
     Raises:
         ModelError: there is none, with the command that makes one.
     """
-    found = _newest(root, TOKENIZER_FORMAT)
+    found = _newest(root, TOKENIZER_FORMAT, preset)
     if found is None:
+        of_preset = f" of preset {preset!r}" if preset else ""
         raise ModelError(
-            f"no trained tokenizer under {str(root)!r}",
-            hint="name one with --ae, or train one: vqgan train-ae --preset demo",
+            f"no trained tokenizer{of_preset} under {str(root)!r}",
+            hint=f"name one with --ae, or train one: vqgan train-ae --preset {preset or 'demo'}",
         )
     return found
 
@@ -328,12 +333,13 @@ def newest_transformer(root: Path | str = "runs") -> Path:
     return found
 
 
-def _newest(root: Path | str, format: str) -> Path | None:  # noqa: A002
+def _newest(root: Path | str, format: str, preset: str | None = None) -> Path | None:  # noqa: A002
     found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in found:
         try:
-            if read_model_info(path).format == format:
-                return path
+            info = read_model_info(path)
         except ModelError:
             continue  # an unreadable neighbour is no reason to stop
+        if info.format == format and preset in (None, info.config.name):
+            return path
     return None

@@ -14,12 +14,12 @@ from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.labels import labels_of, read_labels
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.sources import ImageSource
-from vqgan_cli.core.data.training_codes import CodeSet, cached_codes, read_codes
 from vqgan_cli.core.data.training_sets import open_training_sets
 from vqgan_cli.core.errors import DataError, StoppedError, UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.training.code_sets import CodeSet, cached_codes, read_codes
 from vqgan_cli.core.training.loop import restore_random_state, train
 from vqgan_cli.core.training.resume import refuse_changes
 from vqgan_cli.core.training.run import (

@@ -74,7 +74,7 @@ def choose(logits: Tensor, uniform: Tensor, *, temperature: float, top_k: int, t
         return logits.argmax(-1)
     cumulative = filtered(logits, temperature=temperature, top_k=top_k, top_p=top_p).cumsum(-1)
     total = cumulative[:, -1:]
-    # Scaled by the total, which rounding keeps from being 1, and kept below it, or a code of probability 0 could follow.
+    # Scaled by the total, which rounding keeps from being 1; kept below it, or a code of probability 0 could follow.
     goal = torch.minimum(
         uniform.to(cumulative)[:, None] * total, torch.nextafter(total, torch.zeros_like(total))
     )

@@ -19,11 +19,11 @@ from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.images import contact_sheet, to_uint8, write_image
 from vqgan_cli.core.data.sampler import SeededBatchSampler
-from vqgan_cli.core.data.training_codes import CodeSet
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior, sequence_order
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
 from vqgan_cli.core.training.checkpoints import Checkpoint, pack_optimizer, unpack_optimizer
+from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.ema import WeightAverage
 from vqgan_cli.core.training.loop import Experiment, StepReport
 from vqgan_cli.core.training.optimizer import adamw

@@ -68,8 +68,8 @@ class CodeSet:
 def views(image: Array, size: int, augmentation: Augmentation) -> list[Array]:
     """The squares of ``size`` pixels that are encoded of an image, uint8 [size, size, 3] each.
 
-    The centre; with ``flip`` its mirror image too; with ``ten-crop`` the centre and the corners of a picture whose short
-    side is 1.1 times the size, and their mirror images.
+    The centre; with ``flip`` its mirror image too; with ``ten-crop`` centre and corners of a picture whose short side
+    is 1.1 times the size, and their mirror images.
     """
     if augmentation != "ten-crop":
         square = center_crop(resize_short_side(image, size), size)

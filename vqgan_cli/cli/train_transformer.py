@@ -1,0 +1,185 @@
+"""``vqgan train-transformer``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqgan_cli.cli.options import (
+    AllowChange,
+    BatchSize,
+    Data,
+    Debug,
+    Device,
+    Force,
+    Gpus,
+    Json,
+    MaxTime,
+    Precision,
+    Preset,
+    Quiet,
+    Resume,
+    RunArgument,
+    Seed,
+    SetOption,
+    Steps,
+    Tracker,
+    Val,
+)
+from vqgan_cli.cli.training import (
+    check_resume_flags,
+    launch_if_asked,
+    parse_duration,
+    plan_run,
+    report_failures,
+    report_model,
+    report_source,
+)
+from vqgan_cli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqgan_cli.core.config import ExperimentConfig
+
+__all__ = ["train_transformer"]
+
+
+def train_transformer(
+    checkpoint: RunArgument = None,
+    preset: Preset = None,
+    ae: Annotated[
+        Path | None,
+        typer.Option(
+            "--ae",
+            metavar="MODEL",
+            help="Tokenizer: a weights file or a run folder. Default: the newest one of the preset under runs/.",
+        ),
+    ] = None,
+    data: Data = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            "--codes",
+            metavar="FILE",
+            help="Train on a codes file of `vqgan encode` in place of images. Default: images are encoded first, "
+            "and their codes kept in ~/.cache/vqgan (or $VQGAN_CACHE).",
+        ),
+    ] = None,
+    val: Val = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Classes of the images: a csv of name,class lines or a json object. Default: their folders.",
+        ),
+    ] = None,
+    unconditional: Annotated[
+        bool,
+        typer.Option("--unconditional", help="Learn without classes. Default: condition.kind of the preset."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="RUN",
+            help="Run folder. Default: runs/<preset>-transformer, or the next free name after it.",
+        ),
+    ] = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    max_time: MaxTime = None,
+    resume: Resume = False,
+    allow_change: AllowChange = False,
+    set_: SetOption = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    gpus: Gpus = None,
+    tracker: Tracker = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a transformer over the codes of a tokenizer, which then makes images.
+
+    The model (model.safetensors in the run folder) holds the tokenizer too: `vqgan generate` needs nothing else.
+    Ctrl-C saves and stops; --resume goes on.
+
+    Examples:
+
+      vqgan train-transformer --preset faces --ae runs/faces-ae
+
+      vqgan train-transformer --preset demo --data photos/ --unconditional --max-time 20m
+
+      vqgan train-transformer --preset demo --codes codes.npy --ae runs/demo-ae
+    """
+    if codes is not None and (data is not None or val is not None or labels is not None):
+        raise UsageError("--codes replaces images and labels", hint="leave out --data, --val and --labels")
+    if unconditional and labels is not None:
+        raise UsageError("--unconditional needs no --labels", hint="give one of them")
+    check_resume_flags(checkpoint, resume, {"--force": force, "--ae": ae})
+    launch_if_asked(gpus)
+    flags = {
+        "data.source": data,
+        "data.validation_source": val,
+        "condition.kind": "none" if unconditional else "class" if labels else None,
+        "condition.labels": str(labels) if labels else None,
+        "train_transformer.codes": str(codes) if codes else None,
+        "train_transformer.steps": steps,
+        "train_transformer.batch_size": batch_size,
+        "train_transformer.precision": precision,
+        "train_transformer.seed": seed,
+    }
+    max_seconds = parse_duration(max_time) if max_time else None
+    config, run, resume_from = plan_run(
+        "transformer", preset, set_ or [], flags, out=out, resume=resume, checkpoint=checkpoint, force=force
+    )
+    tokenizer = _tokenizer(config, ae, resume_from)
+
+    from vqgan_cli.cli.display import ConsoleReporter
+
+    reporter = ConsoleReporter()
+    if data is None and codes is None and not resume:
+        report_source(config, reporter)
+
+    from vqgan_cli.core.recipes.train_transformer import TrainTransformerOptions
+    from vqgan_cli.core.recipes.train_transformer import train_transformer as recipe
+
+    result = recipe(
+        config,
+        TrainTransformerOptions(
+            out=run,
+            tokenizer=tokenizer,
+            device=device,
+            resume_from=resume_from,
+            force=force,
+            allow_change=allow_change,
+            max_seconds=max_seconds,
+            trackers=tuple(tracker or ()),
+            resume_command=f"vqgan train-transformer --resume --out {shlex.quote(str(run))}",
+        ),
+        reporter,
+    )
+    report_model(result, json=json, reporter=reporter)
+    reporter.info(f"samples: {run / 'samples'}")
+    reporter.info(f"next: vqgan generate --model {shlex.quote(str(run))} -n 8 -o samples/")
+    report_failures(result, reporter)
+
+
+def _tokenizer(config: ExperimentConfig, ae: Path | None, resume_from: Path | None) -> Path:
+    """The one that was named, that of the resumed run, or the newest one of the preset."""
+    from vqgan_cli.core.artifacts import newest_tokenizer
+
+    if ae is not None:
+        return ae
+    if resume_from is not None:
+        from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
+
+        run = resume_from.parent.parent if resume_from.parent.name == "checkpoints" else resume_from
+        return run / TOKENIZER_FILE
+    return newest_tokenizer(preset=config.name)
