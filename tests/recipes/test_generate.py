@@ -25,7 +25,7 @@ from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.images import to_uint8
-from vqgan_cli.core.generation import drawer
+from vqgan_cli.core.generation import drawer, rejection
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.models.torchvision_compat import import_torchvision
@@ -386,6 +386,66 @@ def test_rejection(imagenet: SavedTransformer, vqgan: Vqgan, tmp_path: Path, sha
     (tmp_path / "samples" / images[3]["file"]).unlink()
     assert generate(vqgan, imagenet, "--class", ",".join(classes), *arguments).code == 0
     assert contents(tmp_path / "samples") == before
+
+
+def test_rejection_goes_on_within_a_class(
+    imagenet: SavedTransformer, vqgan: Vqgan, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Determinism: stopped by a signal after two batches of the second class, and repeated, it is the same folder."""
+    weights = shared / "weights/squeezenet1_0.safetensors"
+    if not weights.is_file():
+        pytest.skip(f"no {weights}")
+    arguments = ("--class", "1,2", "-n", "2", "--keep", "0.2", "--max-batch", "2", "--scorer", weights)
+    generate(vqgan, imagenet, *arguments, "-o", "whole")
+    add, added = rejection.BestCandidates.add, list[int]()
+
+    def add_and_stop(best: rejection.BestCandidates, first: int, *candidates: Any) -> None:
+        add(best, first, *candidates)
+        added.append(first)
+        if len(added) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(rejection.BestCandidates, "add", add_and_stop)
+    done = generate(vqgan, imagenet, *arguments)
+    assert done.code == 130
+    assert "repeat the same command" in done.err
+    assert generate(vqgan, imagenet, *arguments).code == 0
+    assert added == list(range(0, 20, 2))
+    assert contents(tmp_path / "samples") == contents(tmp_path / "whole")
+
+
+def test_contact_sheet_of_many(faces: SavedTransformer, vqgan: Vqgan, tmp_path: Path) -> None:
+    """64 pictures at most, from the first to the last."""
+    generate(vqgan, faces, "-n", "70", "--max-batch", "70")
+    sheet = read(tmp_path / "samples/sheet.png")
+    assert sheet.shape == (8 * 10 - 2, 8 * 10 - 2, 3)
+    assert np.array_equal(sheet[:8, :8], read(tmp_path / "samples/0000.png"))
+    assert np.array_equal(sheet[-8:, -8:], read(tmp_path / "samples/0069.png"))
+
+
+def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
+    """A tokenizer of label maps gives label maps; the sheet shows them in colours."""
+    channels = {"in_channels": 5, "out_channels": 5}
+    saved = save_tiny(tmp_path / "tokenizer.safetensors", kind="segmentation", **channels)
+    loss = {"reconstruction": "cross-entropy", "perceptual": {"kind": "none"}}
+    config = ExperimentConfig.model_validate(
+        {
+            "data": {"size": 8, "kind": "segmentation"},
+            "tokenizer": TINY.model_dump() | channels,
+            "train_ae": loss,
+            "transformer": {"layers": 1, "heads": 2, "width": 32},
+        }
+    )
+    spec = PriorSpec(300, (4, 4))
+    prior = build_prior(config.transformer, spec).eval()
+    save_transformer(
+        tmp_path / "model.safetensors", prior.state_dict(), saved.module.state_dict(), config, spec, (), {}
+    )
+    assert vqgan("generate", "-m", "model.safetensors", "--device", "cpu", "-n", "2").code == 0
+    codes = draw(prior, torch.zeros(2, 1, dtype=torch.int64), (4, 4), SamplingSettings())
+    for number, labels in enumerate(saved.module.decode(codes).numpy()):
+        assert np.array_equal(read(tmp_path / f"samples/{number:04d}.png"), labels)
+    assert read(tmp_path / "samples/sheet.png").ndim == 3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
