@@ -61,7 +61,7 @@ def status(run: Path) -> dict[str, Any]:
 def log(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's log without what depends on the clock and the machine."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    measured = ("time", "images_per_second", "memory_gb")
+    measured = ("time", "images_per_second", "codes_per_second", "memory_gb")
     return [{key: value for key, value in line.items() if key not in measured} for line in lines]
 
 

@@ -1,0 +1,226 @@
+"""``vqgan train-transformer``, from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import RunVqgan
+from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
+from tests.recipes.test_train_ae_resume import assert_equal_runs
+from tests.recipes.tiny_run import fault, log, settings, status
+from vqgan_cli.core.artifacts import load_transformer
+from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
+
+TINY = {
+    "transformer__layers": 2,
+    "transformer__heads": 2,
+    "transformer__width": 32,
+    "train_transformer__batch_size": 4,
+    "train_transformer__warmup_steps": 3,
+    "train_transformer__log_every": 1,
+    "train_transformer__validate_every": 4,
+    "train_transformer__sample_every": 0,
+    "train_transformer__checkpoint_every": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
+    """f = 8: 16 codes of an image of 32x32."""
+    folder = tmp_path_factory.mktemp("coarse")
+    return save_tiny(folder / "model.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQGAN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Six pictures in each of two classes."""
+    rng = np.random.default_rng(0)
+    for name in ("n01_black_cat", "n02_white_dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(6):
+            noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(noise).resize((40, 32)).save(tmp_path / f"pictures/{name}/{index}.png")
+    return tmp_path / "pictures"
+
+
+def train(ae: Path, out: str, steps: int, *more: str | Path, **changes: object) -> list[str | Path]:
+    words: list[str | Path] = ["train-transformer", "--preset", "demo", "--device", "cpu", "--ae", ae]
+    return [*words, "--out", out, "--steps", str(steps), *more, *settings(**(TINY | changes))]
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_learns_its_images_by_heart(kind: str, coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
+    """Oracle: few images, seen often, cost almost nothing, and sampling gives their very codes, by class."""
+    command = train(
+        coarse.path,
+        "run",
+        250,
+        "--data",
+        pictures,
+        "--val",
+        pictures,
+        transformer__kind=kind,
+        transformer__width=64,
+        transformer__embedding_dropout=0,
+        transformer__residual_dropout=0,
+        train_transformer__learning_rate=5e-3,
+        train_transformer__ema_decay=0,
+        train_transformer__batch_size=12,
+        train_transformer__validate_every=0,
+        train_transformer__log_every=50,
+        train_transformer__checkpoint_every=0,
+        condition__dropout=0.1,
+    )
+    done = vqgan(*command)
+    assert done.code == 0, done.err
+    result = log(Path("run"))[-1]
+    # Which of six pictures it is must be guessed at the first codes: ln(6) nats in 16 codes, and no less.
+    assert math.log(6) / 16 * 0.9 < result["validation/loss"] < 0.3
+    pixels = 8 * 8
+    assert result["validation/bits_per_pixel"] == pytest.approx(
+        result["validation/loss"] / math.log(2) / pixels
+    )
+    model = load_transformer(Path("run"))
+    assert model.classes == ("n01_black_cat", "n02_white_dog")
+    assert model.prior.spec.null_condition
+    assert list(Path("run/samples").iterdir())
+    labels = torch.tensor([[0]] * 4 + [[1]] * 4)
+    drawn = draw(model.prior, labels, (4, 4), SamplingSettings(temperature=0.1))
+    known = [
+        [encoded(coarse, path) for path in sorted(folder.iterdir())] for folder in sorted(pictures.iterdir())
+    ]
+    for codes, (label,) in zip(drawn, labels.tolist(), strict=True):
+        assert any(torch.equal(codes, other) for other in known[label])
+
+
+def encoded(tokenizer: SavedTokenizer, path: Path) -> torch.Tensor:
+    """Codes of the central square, by the tokenizer itself."""
+    pixels = np.asarray(Image.open(path))[:, 4:36]
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float() / 127.5 - 1
+    return tokenizer.module.encode(image[None])[0]
+
+
+def test_killed_and_resumed_equals_the_whole_run(
+    coarse: SavedTokenizer, pictures: Path, run_vqgan: RunVqgan, tmp_path: Path
+) -> None:
+    """Oracle: the uninterrupted run, bit by bit; with dropout, class dropout, code noise, several views, an average and
+    accumulation. The tokenizer is gone when the run goes on.
+    """
+    changes = {
+        "train_transformer__pkeep": 0.8,
+        "train_transformer__accumulate": 2,
+        "train_transformer__augmentation": "ten-crop",
+        "transformer__attention_dropout": 0.1,
+    }
+    data = ("--data", pictures)
+    whole = run_vqgan(*train(coarse.path, "whole", 10, *data, **changes))
+    assert whole.returncode == 0, whole.stderr
+    copied = tmp_path / "copied.safetensors"
+    copied.write_bytes(coarse.path.read_bytes())
+    saving = fault("open", "step-00000008.partial/facts.json", "SIGKILL")
+    killed = run_vqgan(*train(copied, "cut", 10, *data, **changes), env=saving)
+    assert killed.returncode == -signal.SIGKILL
+    copied.unlink()
+    resumed = run_vqgan("train-transformer", "--resume", "--out", "cut", "--device", "cpu")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "at step 4" in resumed.stderr
+    assert_equal_runs(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_codes_are_computed_once(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
+    (pictures / "n01_black_cat/broken.png").write_bytes(b"no picture")
+    first = vqgan(*train(coarse.path, "a", 2, "--data", pictures))
+    assert first.code == 3
+    assert "broken.png" in first.err
+    second = vqgan(*train(coarse.path, "b", 2, "--data", pictures))
+    assert second.code == 3
+    assert "from the cache" in second.err
+    assert log(Path("a")) == log(Path("b"))
+
+
+def test_trains_on_a_codes_file(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
+    """Invariant: the classes of the codes file are those of the model."""
+    assert vqgan("encode", pictures, "-o", "codes.npy", "--ae", coarse.path, "--device", "cpu").code == 0
+    done = vqgan(*train(coarse.path, "run", 2, "--codes", "codes.npy"), "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["step"] == 2
+    assert load_transformer(Path("run")).classes == ("n01_black_cat", "n02_white_dog")
+
+
+def test_what_cannot_be_trained_on(
+    coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    flat = pictures / "n01_black_cat"
+    done = vqgan(*train(coarse.path, "run", 2, "--data", flat))
+    assert done.code == 2
+    assert "no classes" in done.err
+    assert "--unconditional" in done.err
+    assert not (tmp_path / "run/config.yaml").exists()
+
+    done = vqgan("train-transformer", "--preset", "demo", "--data", flat)
+    assert done.code == 1
+    assert "vqgan train-ae --preset demo" in done.err
+
+    other = save_tiny(tmp_path / "other.safetensors", seed=5, channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+    assert vqgan("encode", pictures, "-o", "codes.npy", "--ae", other.path, "--device", "cpu").code == 0
+    done = vqgan(*train(coarse.path, "run", 2, "--codes", "codes.npy"))
+    assert done.code == 1
+    assert "another tokenizer" in done.err
+    done = vqgan(*train(coarse.path, "run", 2, "--codes", "codes.npy", "--data", flat))
+    assert done.code == 2
+
+
+def test_unconditional(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
+    done = vqgan(*train(coarse.path, "run", 2, "--data", pictures / "n01_black_cat", "--unconditional"))
+    assert done.code == 0, done.err
+    model = load_transformer(Path("run"))
+    assert model.classes == ()
+    assert model.prior.spec.condition == "none"
+    assert not model.prior.spec.null_condition
+
+
+def test_labels_from_a_file(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
+    flat = pictures / "n01_black_cat"
+    lines = [f"{number}.png,{('even', 'odd')[number % 2]}" for number in range(6)]
+    Path("labels.csv").write_text("\n".join(["name,class", *lines]))
+        "name,class\n" + "".join(f"{n}.png,{'even' if n % 2 == 0 else 'odd'}\n" for n in range(6))
+    )
+    done = vqgan(*train(coarse.path, "run", 2, "--data", flat, "--labels", "labels.csv"))
+    assert done.code == 0, done.err
+    assert load_transformer(Path("run")).classes == ("even", "odd")
+    Path("labels.json").write_text('{"0": "a"}')
+    done = vqgan(*train(coarse.path, "other", 2, "--data", flat, "--labels", "labels.json"))
+    assert done.code == 1
+    assert "5 of 6 images have no class" in done.err
+
+
+def test_stops_when_validation_no_longer_improves(
+    coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan
+) -> None:
+    """Oracle: with a learning rate of almost zero no validation is better than the first, so two more end the run."""
+    changes = {
+        "train_transformer__learning_rate": 1e-30,
+        "train_transformer__patience": 2,
+        "train_transformer__weight_decay": 0,
+        "train_transformer__ema_decay": 0,
+    }
+    done = vqgan(*train(coarse.path, "run", 100, "--data", pictures, **changes))
+    assert done.code == 0, done.err
+    assert (status(Path("run"))["state"], status(Path("run"))["step"]) == ("finished", 12)
+    assert status(Path("run"))["reason"] == "no improvement"
+    described = vqgan("info", "run")
+    assert described.code == 0
+    assert "vqgan generate --model run" in described.out + described.err
