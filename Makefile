@@ -1,6 +1,6 @@
 # Everything a developer types. Each target makes .venv by itself; all it needs is Python 3.11 or later.
 #
-#   make demo      train a small tokenizer on synthetic faces, encode and decode pictures
+#   make demo      train a small tokenizer and transformer on synthetic faces, make new faces
 #   make test      the tests that take seconds
 #   make test-all  those that take minutes or install packages as well
 #   make check     formatting, lint, types
@@ -30,16 +30,20 @@ help:
 
 demo: $(STAMP)
 	$(BIN)/vqgan train-ae --preset demo --out $(DEMO)/ae --force
+	$(BIN)/vqgan train-transformer --preset demo --ae $(DEMO)/ae --out $(DEMO)/transformer --force
 	$(BIN)/vqgan synthetic faces --number 64 --size 64 --seed 1 --out $(DEMO)/pictures --force
 	$(BIN)/vqgan encode $(DEMO)/pictures --ae $(DEMO)/ae --out $(DEMO)/codes.npy --force
-	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO)/ae --out $(DEMO)/decoded --force
 	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO)/ae --out $(DEMO)/decoded.png --grid --force
+	$(BIN)/vqgan generate --model $(DEMO)/transformer --class all -n 4 --out $(DEMO)/samples --force
+	$(BIN)/vqgan generate --model $(DEMO)/transformer --class 0 -n 1 --size 64x256 --out $(DEMO)/wide --force
 	@echo "Originals above reconstructions: $$(ls $(DEMO)/ae/samples/*.png | tail -1)"
 	@echo "64 pictures, encoded and decoded: $(DEMO)/decoded.png"
-	@echo "Next, with your own photos:"
-	@echo "  $(BIN)/vqgan train-ae --preset demo --data PHOTOS --max-time 20m"
-	@echo "  $(BIN)/vqgan encode PHOTOS -o codes.npy"
-	@echo "  $(BIN)/vqgan decode codes.npy -o out/"
+	@echo "New faces, a class after the other: $(DEMO)/samples/sheet.png"
+	@echo "A picture four times as wide as those of training: $(DEMO)/wide/"
+	@echo "Next, with your own photos (. .venv/bin/activate puts vqgan on the path):"
+	@echo "  vqgan train-ae --preset demo --data PHOTOS --max-time 20m"
+	@echo "  vqgan train-transformer --preset demo --data PHOTOS --unconditional --max-time 20m"
+	@echo "  vqgan generate -n 8 -o samples/"
 
 bench: $(STAMP)
 	$(BIN)/vqgan train-ae --preset demo --steps 60 --out runs/bench --force
