@@ -382,6 +382,7 @@ def test_rejection(imagenet: SavedTransformer, vqgan: Vqgan, tmp_path: Path, sha
             assert np.array_equal(read(tmp_path / "samples" / image["file"]), pixels[best])
 
     before = contents(tmp_path / "samples")
+    assert generate(vqgan, imagenet, "--class", ",".join(classes), *arguments).code == 0
     assert not (tmp_path / "samples/.candidates").exists()
     (tmp_path / "samples" / images[3]["file"]).unlink()
     assert generate(vqgan, imagenet, "--class", ",".join(classes), *arguments).code == 0

@@ -196,8 +196,6 @@ def test_labels_from_a_file(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan
     flat = pictures / "n01_black_cat"
     lines = [f"{number}.png,{('even', 'odd')[number % 2]}" for number in range(6)]
     Path("labels.csv").write_text("\n".join(["name,class", *lines]))
-        "name,class\n" + "".join(f"{n}.png,{'even' if n % 2 == 0 else 'odd'}\n" for n in range(6))
-    )
     done = vqgan(*train(coarse.path, "run", 2, "--data", flat, "--labels", "labels.csv"))
     assert done.code == 0, done.err
     assert load_transformer(Path("run")).classes == ("even", "odd")
