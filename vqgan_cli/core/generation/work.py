@@ -75,7 +75,6 @@ class SampleWork:
     def draw_best(self, plan: Sequence[ClassShare], scorer: ImageClassifier) -> list[Sample]:
         """Draw the candidates of each class, and write those that the scorer finds likeliest, the best first."""
         samples: list[Sample] = []
-        self._folder.candidates.mkdir(exist_ok=True)
         with self._progress(sum(entry.drawn for entry in plan)) as progress:
             for entry in plan:
                 places = range(len(samples), len(samples) + entry.images)
@@ -97,6 +96,7 @@ class SampleWork:
 
     def _best(self, entry: ClassShare, scorer: ImageClassifier, progress: _CodeProgress) -> BestCandidates:
         """The best candidates of a class, drawing those that were not drawn before."""
+        self._folder.candidates.mkdir(exist_ok=True)
         path = self._folder.candidates / f"{entry.label}.npz"
         best = BestCandidates(path, entry.images, self._drawer.grid)
         progress.skip(best.seen)
@@ -161,7 +161,10 @@ class _CodeProgress:
         """So many codes of the batch are drawn."""
         rate = (self._drawn + codes) / max(time.monotonic() - self._started, 1e-9)
         done = self._done * self._cells + codes
-        values = {"codes/s": f"{rate:.3g}", "images": f"{done // self._cells} of {self._images}"}
+        values = {
+            "codes/s": f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}",
+            "images": f"{done // self._cells} of {self._images}",
+        }
         self._progress.update(done, values)
 
     def batch_done(self, images: int) -> None:

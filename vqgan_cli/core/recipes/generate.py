@@ -146,7 +146,7 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
             samples = work.draw_all(plan) if scorer is None else work.draw_best(plan, scorer.to(device))
             if writer is not None:
                 writer.finalise()
-        if not folder.finished:
+        if not folder.finished or folder.candidates.exists():
             folder.finish(samples, labels=drawer.makes_label_maps)
     return GenerateResult(samples, folder.sheet, options.codes)
 
