@@ -36,8 +36,9 @@ train = loop.train
 
 def remembering(experiment, *arguments, **options):
     outcome = train(experiment, *arguments, **options)
-    networks = experiment.networks
-    modules = [networks.tokenizer, networks.discriminator, networks.lecam, experiment.average.module]
+    networks = getattr(experiment, "networks", None)
+    modules = [networks.tokenizer, networks.discriminator, networks.lecam] if networks else [experiment.prior]
+    modules.append(experiment.average.module)
     facts = {"world": dist.get_world_size(), "weights": [fingerprint(module.state_dict()) for module in modules]}
     Path(f"rank-{dist.get_rank()}.json").write_text(json.dumps(facts))
     return outcome

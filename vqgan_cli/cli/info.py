@@ -126,6 +126,7 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
         ("fingerprint", facts.fingerprint),
         ("weights", "intact" if facts.intact else "DAMAGED: they do not have this fingerprint"),
         *_tokens(facts.config),
+        *(_prior(facts.config) if facts.prior else []),
         ("parameters", f"{_count(facts.parameters['total'])} ({parts})"),
         (
             "architecture",
@@ -138,7 +139,7 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
         ("experiment", facts.config.name),
         ("data", made.get("data", "")),
         ("images", str(made.get("images", ""))),
-        ("classes", _listed(made.get("classes", ()))),
+        ("classes", _listed(facts.prior.get("classes") or made.get("classes", ()))),
         ("step", str(made.get("step", ""))),
         ("weights", {"average": "running average", "last": "last step"}.get(made.get("weights", ""), "")),
         ("validation", _metrics(made.get("validation", {}))),
@@ -166,7 +167,7 @@ def _run(facts: RunFacts) -> list[tuple[str, Rows]]:
         (checkpoint.path.name, f"{_size(checkpoint.bytes)}, {checkpoint.problem or 'good'}")
         for checkpoint in facts.checkpoints
     ]
-    settings = _settings(facts.config) if facts.config else []
+    settings = _settings(facts.config, facts.stage) if facts.config else []
     return [
         ("run", _filled(state)),
         ("saved", saved),
@@ -175,7 +176,21 @@ def _run(facts: RunFacts) -> list[tuple[str, Rows]]:
     ]
 
 
-def _settings(config: ExperimentConfig) -> Rows:
+def _settings(config: ExperimentConfig, stage: str) -> Rows:
+    train = config.train_ae if stage == "train-ae" else config.train_transformer
+    return [
+        ("experiment", config.name),
+        ("data", config.train_transformer.codes or config.data.source or "not named"),
+        *_tokens(config),
+        *([("loss", _loss(config))] if stage == "train-ae" else _prior(config)),
+        ("batch", f"{train.batch_size} images x {train.accumulate} micro-batches in each process"),
+        ("learning rate", f"{train.learning_rate:g} ({train.schedule})"),
+        ("precision", train.precision),
+        ("seed", str(train.seed)),
+    ]
+
+
+def _loss(config: ExperimentConfig) -> str:
     train = config.train_ae
     loss: list[str] = [train.reconstruction]
     if train.perceptual.kind != "none":
@@ -184,15 +199,15 @@ def _settings(config: ExperimentConfig) -> Rows:
         loss.append(
             f"{train.adversarial.weighting} GAN {train.adversarial.weight:g} from step {train.adversarial_start()}"
         )
+    return " + ".join(loss)
+
+
+def _prior(config: ExperimentConfig) -> Rows:
+    prior = config.transformer
+    shape = f"{prior.layers} layers, {prior.heads} heads, width {prior.width}"
     return [
-        ("experiment", config.name),
-        ("data", config.data.source or "not named"),
-        *_tokens(config),
-        ("loss", " + ".join(loss)),
-        ("batch", f"{train.batch_size} images x {train.accumulate} micro-batches in each process"),
-        ("learning rate", f"{train.learning_rate:g} ({train.schedule})"),
-        ("precision", train.precision),
-        ("seed", str(train.seed)),
+        ("prior", f"{prior.kind}, {shape}, {prior.order} order"),
+        ("condition", "class" if config.condition.kind == "class" else "none"),
     ]
 
 

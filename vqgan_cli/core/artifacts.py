@@ -40,6 +40,7 @@ __all__ = [
     "load_transformer",
     "newest_tokenizer",
     "newest_transformer",
+    "prior_spec",
     "read_model_info",
     "resolve_model",
     "save_tokenizer",
@@ -246,6 +247,14 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
     return _filled(Tokenizer(info.config.tokenizer), state, info).to(device)
 
 
+def prior_spec(info: ModelInfo) -> PriorSpec:
+    """What the prior of a transformer file models."""
+    from vqgan_cli.core.models.priors import PriorSpec
+
+    described = {name: value for name, value in info.prior.items() if name in PriorSpec.__dataclass_fields__}
+    return PriorSpec(**{**described, "grid": tuple(described["grid"])})
+
+
 def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Transformer:
     """Load a prior and its tokenizer for sampling.
 
@@ -256,17 +265,15 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     Raises:
         ModelError: the file is missing, damaged (the fingerprint does not match), or no transformer.
     """
-    from vqgan_cli.core.models.priors import PriorSpec, build_prior
+    from vqgan_cli.core.models.priors import build_prior
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
     info, state = _load(path, TRANSFORMER_FORMAT)
-    described = {name: value for name, value in info.prior.items() if name in PriorSpec.__dataclass_fields__}
-    described["grid"] = tuple(described["grid"])
     parts = {
         part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
         for part in ("prior.", "tokenizer.")
     }
-    prior = _filled(build_prior(info.config.transformer, PriorSpec(**described)), parts["prior."], info)
+    prior = _filled(build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info)
     tokenizer = _filled(Tokenizer(info.config.tokenizer), parts["tokenizer."], info)
     return Transformer(info, prior.to(device), tokenizer.to(device), tuple(info.prior["classes"]))
 

@@ -13,10 +13,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vqgan_cli.core.artifacts import MODEL_FILE, TOKENIZER_FORMAT, fingerprint, read_model_info
+from vqgan_cli.core.artifacts import (
+    MODEL_FILE,
+    TOKENIZER_FORMAT,
+    TRANSFORMER_FORMAT,
+    fingerprint,
+    prior_spec,
+    read_model_info,
+)
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.errors import ModelError, UsageError, did_you_mean
+from vqgan_cli.core.models.priors import build_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.system import SystemFacts, describe_system
 from vqgan_cli.core.training.run_facts import RunFacts, describe_run, is_run
@@ -39,9 +47,10 @@ class ModelFacts:
         downsampling: f, pixels of image side per code.
         image_size: [height, width] of the training images, in pixels.
         grid: [h, w] codes of an image of that size.
-        parameters: number of trained values in ``encoder``, ``decoder`` and so on, and in ``total``.
+        parameters: number of trained values in ``prior``, ``encoder``, ``decoder`` and so on, and in ``total``.
         config: the experiment that trained it.
         provenance: version, step, data and validation metrics, as recorded.
+        prior: of a transformer: what it models, see `PriorSpec`, and the names of its classes.
     """
 
     kind: ClassVar[str] = "model"
@@ -56,6 +65,7 @@ class ModelFacts:
     parameters: dict[str, int]
     config: ExperimentConfig
     provenance: dict[str, Any]
+    prior: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -146,9 +156,10 @@ def _inside(folder: Path) -> str:
 
 def _model(path: Path) -> ModelFacts:
     found = read_model_info(path)
-    if found.format != TOKENIZER_FORMAT:
+    if found.format not in (TOKENIZER_FORMAT, TRANSFORMER_FORMAT):
         raise ModelError(
-            f"{str(found.path)!r} is a {found.format} file; this version knows {TOKENIZER_FORMAT}"
+            f"{str(found.path)!r} is a {found.format} file; this version knows {TOKENIZER_FORMAT} and "
+            f"{TRANSFORMER_FORMAT}"
         )
     try:
         intact = fingerprint(load_file(found.path)) == found.fingerprint
@@ -160,6 +171,12 @@ def _model(path: Path) -> ModelFacts:
     parameters = {
         name: sum(p.numel() for p in part.parameters()) for name, part in tokenizer.named_children()
     }
+    grid = (side // f, side // f)
+    if found.format == TRANSFORMER_FORMAT:
+        with torch.device("meta"):
+            prior = build_prior(found.config.transformer, prior_spec(found))
+        parameters = {"prior": sum(p.numel() for p in prior.parameters()), **parameters}
+        grid = prior.spec.grid
     return ModelFacts(
         path=found.path,
         bytes=found.path.stat().st_size,
@@ -168,10 +185,11 @@ def _model(path: Path) -> ModelFacts:
         intact=intact,
         downsampling=f,
         image_size=(side, side),
-        grid=(side // f, side // f),
+        grid=grid,
         parameters={**parameters, "total": sum(parameters.values())},
         config=found.config,
         provenance=found.provenance,
+        prior=found.prior,
     )
 
 

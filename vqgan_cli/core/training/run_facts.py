@@ -46,6 +46,7 @@ class RunFacts:
 
     Attributes:
         path: the folder.
+        stage: ``train-ae`` or ``train-transformer``, the command that made it.
         state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, or ``killed``: it says that it is
             running, and no process holds its lock.
         status: content of ``status.json``.
@@ -62,6 +63,7 @@ class RunFacts:
 
     kind: ClassVar[str] = "run"
     path: Path
+    stage: str
     state: str
     status: dict[str, Any]
     step: int
@@ -107,6 +109,7 @@ def describe_run(folder: Path) -> RunFacts:
     step = max([*logged, *(checkpoint.step for checkpoint in checkpoints)], default=0)
     return RunFacts(
         path=folder,
+        stage=stage,
         state=state,
         status=status,
         step=step,
