@@ -26,6 +26,7 @@ ALLOWED = {
     f"{CORE}.schema": {f"{CORE}.errors", f"{CORE}.config"},
     f"{CORE}.presets": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.schema"},
     f"{CORE}.models": {f"{CORE}.errors", f"{CORE}.config"},
+    f"{CORE}.sampling": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.models"},
 }
 
 

@@ -1,0 +1,114 @@
+"""The second stage: condition, architecture, training, sampling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from vqgan_cli.core.config.fields import (
+    Count,
+    Fraction,
+    OptimisationConfig,
+    Positive,
+    Section,
+    Weight,
+    no_bool,
+)
+
+__all__ = ["ConditionConfig", "SamplingConfig", "TrainTransformerConfig", "TransformerConfig"]
+
+
+class ConditionConfig(Section):
+    """What the transformer is told about an image."""
+
+    kind: Literal["none", "class"] = Field(
+        default="none", description="none: unconditional; class: the class of each image."
+    )
+    labels: str | None = Field(
+        default=None,
+        description="class: csv or json file that maps file names to classes; else the folders are the classes.",
+    )
+    dropout: Fraction = Field(
+        default=0.1,
+        description="class: share of images that are trained without their class, which guidance needs.",
+    )
+
+
+class TransformerConfig(Section):
+    """Architecture of the prior over codes. Fields that a kind does not use are ignored by it."""
+
+    kind: str = Field(default="gpt", description="gpt (as published with VQGAN) or llama (2-D RoPE, SwiGLU).")
+    layers: Positive = Field(default=24, description="Transformer blocks.")
+    heads: Positive = Field(default=16, description="Attention heads.")
+    width: Positive = Field(default=1024, description="Length of a token's vector; a multiple of the heads.")
+    order: Literal["row", "subsample", "z-curve", "spiral-in", "spiral-out", "random", "alternate"] = Field(
+        default="row", description="Sequence in which the cells of a grid are drawn; row for large images."
+    )
+    embedding_dropout: Fraction = Field(default=0.0, description="Dropout after the embeddings.")
+    attention_dropout: Fraction = Field(default=0.0, description="Dropout of attention weights.")
+    residual_dropout: Fraction = Field(default=0.0, description="Dropout at the end of each branch.")
+    bidirectional_prefix: Count = Field(
+        default=0, description="gpt: so many tokens at the start, of the condition, see one another."
+    )
+    shared_vocabulary: bool = Field(
+        default=False,
+        description="gpt: condition tokens and image codes share one embedding table, as published.",
+    )
+    qk_norm: bool = Field(default=False, description="llama: RMSNorm of queries and keys.")
+    rope_base: Annotated[float, Field(gt=0)] = Field(default=10000.0, description="llama: base of the RoPE.")
+    hidden_multiple: Positive = Field(
+        default=256, description="llama: the hidden width is the next multiple of this above 8/3 width."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Recompute activations in the backward pass: less memory, about a third more time.",
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.kind == "llama" and self.width // self.heads % 4:
+            raise ValueError(
+                f"llama's 2-D RoPE needs width / heads ({self.width // self.heads}) a multiple of 4"
+            )
+        return self
+
+
+class TrainTransformerConfig(OptimisationConfig):
+    """Data, optimiser and schedule of `vqgan train-transformer`."""
+
+    codes: str | None = Field(
+        default=None, description="Codes file to train on in place of images; --codes replaces it."
+    )
+    max_images: Count = Field(default=0, description="Train on the first so many images; 0: all.")
+    weight_decay: Weight = Field(default=0.01, description="AdamW's decay, of weight matrices only.")
+    augmentation: Literal["none", "flip", "ten-crop"] = Field(
+        default="flip",
+        description="Views of each image that are encoded: the centre, its mirror image too, or five crops and "
+        "their mirror images.",
+    )
+    pkeep: Fraction = Field(
+        default=1.0, description="Probability that an input code is kept in training, not replaced at random."
+    )
+    patience: Count = Field(
+        default=0, description="Stop after so many validations without a better loss; 0: never."
+    )
+
+
+class SamplingConfig(Section):
+    """How `vqgan generate` draws codes."""
+
+    temperature: Weight = Field(default=1.0, description="Divides the logits; 0: always the likeliest code.")
+    top_k: Count = Field(default=0, description="Draw among the k likeliest codes; 0: all.")
+    top_p: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1)] = Field(
+        default=1.0, description="Draw among the likeliest codes that together have this probability."
+    )
+    guidance: Weight = Field(
+        default=1.0,
+        description="Classifier-free guidance scale; 1: none. Needs training with condition.dropout.",
+    )
+    guidance_schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="Guidance over the image: constant, or rising from 1 to the scale."
+    )
