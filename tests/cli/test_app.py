@@ -160,9 +160,12 @@ def test_colour_follows_the_environment(tmp_path: Path) -> None:
 
 def test_progress_off_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     body = (
-        "\n    with console.progress('encode', 3, 'images', every=0.0) as bar:"
-        "\n        for i in range(1, 4): bar.update(i, 'loss [1]')"
-        "\n    with console.progress('rest', None, 'images') as bar: bar.update(5)"
+        "\n    from vqgan_cli.cli import display"
+        "\n    display.SECONDS_BETWEEN_LINES = 0.0"
+        "\n    progress = display.ConsoleReporter().progress"
+        "\n    with progress('encode', 3, 'images') as bar:"
+        "\n        for i in range(1, 4): bar.update(i, {'loss': '[1]'})"
+        "\n    with progress('rest', None, 'images') as bar: bar.update(5)"
     )
     done = failing(body, cwd=tmp_path)
     assert done.stdout == ""
@@ -178,11 +181,14 @@ def test_progress_off_a_terminal_is_plain_lines(tmp_path: Path) -> None:
 
 
 def test_progress_on_a_terminal(tmp_path: Path) -> None:
-    """A pseudo-terminal shows the live bar, with its note, on stderr."""
+    """A pseudo-terminal shows the live bar, with its values, on stderr."""
     import pty
 
     program = tmp_path / "program.py"
-    body = "\n    with console.progress('encode', 3, 'images') as bar: bar.update(3, 'loss 1')"
+    body = (
+        "\n    from vqgan_cli.cli.display import ConsoleReporter"
+        "\n    with ConsoleReporter().progress('encode', 3, 'images') as bar: bar.update(3, {'accuracy': '0.25'})"
+    )
     program.write_text(textwrap.dedent(FAILING).format(body=body), encoding="utf-8")
     parent, child = pty.openpty()
     process = subprocess.Popen(
@@ -198,7 +204,8 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
     os.close(parent)
     assert (process.returncode, output) == (0, b"")
     assert "3/3" in shown
-    assert "loss 1" in shown
+    assert "accuracy" in shown
+    assert "0.25" in shown
 
 
 def test_shell_completion_knows_presets(run_vqgan: RunVqgan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ from vqgan_cli.cli import console
 from vqgan_cli.core.reporting import Progress, Reporter
 
 __all__ = ["ConsoleReporter", "is_main_process"]
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Off a terminal."""
 
 
 def is_main_process() -> bool:
@@ -48,20 +52,57 @@ class ConsoleReporter(Reporter):
             with _live(description, total, unit, done) as live:
                 yield live
         else:
-            with console.progress(description, total, unit) as lines:
-                lines.update(done)
-                yield _Lines(lines)
+            lines = _Lines(description, total, unit, done)
+            yield lines
+            lines.finish()
 
 
 class _Lines(Progress):
-    def __init__(self, lines: console.ProgressReporter) -> None:
-        self._lines = lines
+    """A line every so often."""
+
+    def __init__(self, description: str, total: int | None, unit: str, done: int) -> None:
+        self._description = description
+        self._total = total
+        self._unit = unit
+        self._started = self._last = time.monotonic()
+        # A resumed loop starts above 0, and what was done before says nothing about today's speed.
+        self._first = self._done = done
         self._note = ""
+        self._written: int | None = None
 
     def update(self, done: int, values: Mapping[str, str] | None = None) -> None:
         if values is not None:
             self._note = ", ".join(f"{name} {value}" for name, value in values.items())
-        self._lines.update(done, self._note)
+        self._done = done
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._write()
+
+    def finish(self) -> None:
+        """The last state, unless it has just been written."""
+        if self._done != self._written:
+            self._write()
+
+    def _write(self) -> None:
+        now = time.monotonic()
+        rate = (self._done - self._first) / max(now - self._started, 1e-9)
+        parts = [f"{self._description}: {self._done}"]
+        if self._total is not None:
+            parts[0] += f"/{self._total}"
+        parts[0] += f" {self._unit}"
+        if rate > 0:
+            parts.append(f"{rate:.3g} per second")
+            if self._total is not None and self._done < self._total:
+                parts.append(f"{_duration((self._total - self._done) / rate)} left")
+        if self._note:
+            parts.append(self._note)
+        console.info(", ".join(parts))
+        self._last, self._written = now, self._done
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 @contextmanager

@@ -49,13 +49,22 @@ class EuclideanQuantizer(Quantizer):
         self.embedding = nn.Embedding(config.codebook_size, config.codebook_dim)
         nn.init.uniform_(self.embedding.weight, -1 / config.codebook_size, 1 / config.codebook_size)
 
+    @property
+    def codebook(self) -> Tensor:
+        """Rows [K, D] that vectors are compared with."""
+        return self.embedding.weight
+
+    def prepared(self, vectors: Tensor) -> Tensor:
+        """Vectors [B, D, h, w] as they are compared."""
+        return vectors
+
     def forward(self, z: Tensor) -> Quantized:
         """Quantize [B, D, h, w] for training."""
         with without_autocast(z):
-            z = z.float()
-            rows = to_rows(z)
-            indices = nearest_code(rows.detach(), self.embedding.weight.detach())
-            chosen = to_grid(self.embedding(indices), z)
+            z = self.prepared(z.float())
+            codebook = self.codebook
+            indices = nearest_code(to_rows(z.detach()), codebook.detach())
+            chosen = to_grid(F.embedding(indices, codebook), z)
             loss, terms = commitment_loss(z, chosen, beta=self.beta, legacy=self.legacy)
             straight_through = z + (chosen - z).detach()
         return Quantized(straight_through, indices.view(z.shape[0], *z.shape[2:]), loss, terms)
@@ -63,9 +72,10 @@ class EuclideanQuantizer(Quantizer):
     def encode(self, z: Tensor) -> Tensor:
         """Codes of [B, D, h, w]."""
         with without_autocast(z):
-            indices = nearest_code(to_rows(z.float()), self.embedding.weight)
+            indices = nearest_code(to_rows(self.prepared(z.float())), self.codebook)
         return indices.view(z.shape[0], *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codebook vectors [B, D, h, w]."""
-        return self.embedding(codes).permute(0, 3, 1, 2)
+        # The rows used are prepared, not all K.
+        return self.prepared(self.embedding(codes).permute(0, 3, 1, 2))
