@@ -120,6 +120,24 @@ def test_later_codes_do_not_change_earlier_logits(kind: str) -> None:
     assert not torch.allclose(before[:, 6], after[:, 6])
 
 
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_half_precision(kind: str) -> None:
+    """Oracle: the logits in float32, as near as eight bits of mantissa allow; angles of positions are not rounded."""
+    prior = tiny(kind, "class")
+    for parameter in prior.parameters():
+        parameter.data.mul_(0.3)
+    codes, given = inputs(prior)
+    with torch.inference_mode():
+        expected = prior(codes[:, :-1], given)
+        prior.to(torch.bfloat16)
+        found = prior(codes[:, :-1], given)
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+    if kind == "llama":
+        assert prior.rotary.dtype == torch.float32
+    assert prior.new_cache(1, 2).layers[0].keys.dtype == torch.bfloat16
+
+
 def test_gradient_checkpointing_changes_no_gradient() -> None:
     """Invariant: recomputed activations give the same gradients."""
     gradients = []

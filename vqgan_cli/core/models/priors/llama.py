@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +38,13 @@ class Llama(Prior):
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         self.register_buffer("rotary", _rotary(config, spec), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Where the module goes, the angles go too, but they stay in float32: half precision would move positions.
+        rotary = self.rotary
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.rotary = rotary.to(self.rotary.device)
+        return self
 
     def hidden(
         self, codes: Tensor, condition: Tensor | None, start: int | Tensor, cache: KVCache | None
