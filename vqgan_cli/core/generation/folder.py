@@ -7,6 +7,7 @@ whether it is the same work, and again when all are there. An image file that ex
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -25,7 +26,7 @@ from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 from vqgan_cli.core.training.validation import label_colors
 
-__all__ = ["Sample", "SampleFolder"]
+__all__ = ["Sample", "SampleFolder", "sheet_columns"]
 
 _DESCRIPTION = "samples.json"
 _SHEET = "sheet.png"
@@ -149,7 +150,7 @@ class SampleFolder:
             ImageError: an image is no image any more.
         """
         chosen = np.unique(np.linspace(0, len(samples) - 1, _SHEET_IMAGES).round().astype(int))
-        columns = math.ceil(math.sqrt(len(chosen)))
+        columns = sheet_columns([samples[i].label for i in chosen])
         pictures = [self._thumbnail(samples[i].file, _SHEET_SIDE // columns, labels) for i in chosen]
         write_image(self.sheet, contact_sheet(pictures, columns))
         self._write(finished=True, images=list(samples))
@@ -213,3 +214,17 @@ def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def sheet_columns(labels: Sequence[int | None]) -> int:
+    """Columns of a contact sheet that is about square. If all classes have as many images, whole classes fill a row.
+
+    Args:
+        labels: class of each picture, in the order of the sheet.
+    """
+    side = math.sqrt(len(labels))
+    runs = {len(list(run)) for _, run in itertools.groupby(labels)}
+    if len(runs) > 1 or len(labels) in runs:
+        return math.ceil(side)
+    images = runs.pop()
+    return images * max(1, round(side / images))
