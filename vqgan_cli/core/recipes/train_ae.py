@@ -95,7 +95,7 @@ def _train(
     outcome = train(
         experiment,
         iter(loader),
-        loop_settings(settings, samples_per_step),
+        loop_settings(settings, samples_per_step, section="train_ae"),
         accelerator=accelerator,
         run=session.run,
         stop=session.stop,

@@ -120,7 +120,13 @@ def _train(
     outcome = train(
         experiment,
         code_batches(train_codes, sampler, settings.seed),
-        loop_settings(settings, images_per_step * experiment.spec.cells, "codes", settings.patience),
+        loop_settings(
+            settings,
+            images_per_step * experiment.spec.cells,
+            section="train_transformer",
+            unit="codes",
+            patience=settings.patience,
+        ),
         accelerator=accelerator,
         run=session.run,
         stop=session.stop,

@@ -50,6 +50,7 @@ class LoopSettings:
     validate_every: int
     checkpoint_every: int
     keep_checkpoints: int
+    section: str = "train_ae"  # of the config, for messages
     unit: str = "images"
     patience: int = 0  # validations without a better one before the run ends; 0: as many as there are
 
@@ -142,7 +143,7 @@ def train(
     except torch.OutOfMemoryError as error:
         raise MemoryLimitError(
             f"out of memory on {accelerator.device} in step {loop.step}",
-            hint="halve --batch-size and double accumulate of the same section, or try --precision bf16 or "
+            hint=f"halve --batch-size and double {settings.section}.accumulate, or try --precision bf16 or "
             "gradient_checkpointing=true of the network",
         ) from error
 
@@ -207,7 +208,8 @@ class _Loop:
             raise DivergedError(
                 f"the loss or its gradient was NaN or infinite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up to step "
                 f"{self.step}; no such update was made, and the last checkpoint is kept",
-                hint="resume with a lower rate: --resume --set SECTION.learning_rate=..., or set clip_norm beside it",
+                hint=f"resume with a lower rate: --resume --set {self.settings.section}.learning_rate=..., or set "
+                f"{self.settings.section}.clip_norm",
             )
         self.experiment.finish_step(self.step)
 

@@ -127,7 +127,12 @@ def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Re
 
 
 def loop_settings(
-    settings: OptimisationConfig, samples_per_step: int, unit: str = "images", patience: int = 0
+    settings: OptimisationConfig,
+    samples_per_step: int,
+    *,
+    section: str,
+    unit: str = "images",
+    patience: int = 0,
 ) -> LoopSettings:
     """The loop's part of a section of the config."""
     return LoopSettings(
@@ -139,6 +144,7 @@ def loop_settings(
         validate_every=settings.validate_every,
         checkpoint_every=settings.checkpoint_every,
         keep_checkpoints=settings.keep_checkpoints,
+        section=section,
         unit=unit,
         patience=patience,
     )
