@@ -61,7 +61,7 @@ def _program(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train VQGAN tokenizers on images, turn images into integer codes, and codes into images."""
+    """Train image tokenizers and transformers over their codes; encode, decode and draw images at any size."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
