@@ -6,7 +6,7 @@ Nothing here imports torch, so presets can be listed and checked in milliseconds
 
 from __future__ import annotations
 
-from vqgan_cli.core.config.data import DataConfig
+from vqgan_cli.core.config.data import DataConfig, DataKind, MapKindName, MapsConfig
 from vqgan_cli.core.config.experiment import ExperimentConfig
 from vqgan_cli.core.config.fields import OptimisationConfig
 from vqgan_cli.core.config.tokenizer import QuantizerConfig, TokenizerConfig
@@ -22,7 +22,10 @@ __all__ = [
     "AdversarialConfig",
     "ConditionConfig",
     "DataConfig",
+    "DataKind",
     "ExperimentConfig",
+    "MapKindName",
+    "MapsConfig",
     "OptimisationConfig",
     "PerceptualConfig",
     "QuantizerConfig",

@@ -2,13 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from vqgan_cli.core.config.fields import Count, Fraction, Positive, Section
+from vqgan_cli.core.config.fields import Count, Fraction, Positive, Section, no_bool
 
-__all__ = ["DataConfig"]
+__all__ = ["DataConfig", "DataKind", "MapKindName", "MapsConfig"]
+
+MapKindName = Literal["segmentation", "depth", "edges", "keypoints", "lowres"]
+"""Kinds of maps that can be the condition of an image."""
+
+DataKind = Literal["image", "segmentation", "depth", "edges", "keypoints", "lowres"]
+"""What a tokenizer is trained on."""
+
+_Number = Annotated[float, BeforeValidator(no_bool)]
+_AboveZero = Annotated[float, BeforeValidator(no_bool), Field(gt=0)]
+
+
+class MapsConfig(Section):
+    """How maps that go with images are read or computed. Fields that a kind does not use are ignored by it."""
+
+    classes: Count = Field(
+        default=0, description="segmentation: number of classes; 0: as many as the training maps show."
+    )
+    ignore_label: Count | None = Field(
+        default=None,
+        description="segmentation: label of pixels without a class; they become a class of their own, the last.",
+    )
+    depth_unit: _AboveZero = Field(
+        default=0.001, description="depth: metres per step of an integer file; .npy files hold metres."
+    )
+    depth_unknown: _Number | None = Field(
+        default=0.0, description="depth: value in the file that means unknown; null: all are known."
+    )
+    depth_range: tuple[_Number, _Number] | None = Field(
+        default=None,
+        description="depth: nearest and farthest metres that are told apart; null: those of each map.",
+    )
+    edge_sigma: _AboveZero = Field(
+        default=1.4, description="edges: standard deviation of Canny's Gaussian, in pixels of the training size."
+    )
+    edge_thresholds: tuple[Fraction, Fraction] = Field(
+        default=(0.1, 0.2), description="edges: Canny's lower and upper threshold, as shares of black to white."
+    )
+    limb_width: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=0.5)] = Field(
+        default=0.02, description="keypoints: width of a limb, as a share of the short side."
+    )
+    lowres_factor: Annotated[int, BeforeValidator(no_bool), Field(ge=2, le=64)] = Field(
+        default=4, description="lowres: pixels of the image per pixel of its small version, each way."
+    )
+    lowres_filter: Literal["bicubic", "lanczos", "box"] = Field(
+        default="bicubic", description="lowres: filter that makes the small version."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in ("depth_range", "edge_thresholds"):
+            pair = getattr(self, name)
+            if pair is not None and pair[0] >= pair[1]:
+                raise ValueError(f"{name}: the first value, {pair[0]:g}, is not below the second, {pair[1]:g}")
+        return self
 
 
 class DataConfig(Section):
@@ -16,7 +70,8 @@ class DataConfig(Section):
 
     source: str | None = Field(
         default=None,
-        description="Folder, glob, text file of paths, or synthetic:faces / synthetic:scenes; --data replaces it.",
+        description="Folder, glob, text file of paths, csv or jsonl of pairs, synthetic:faces or synthetic:scenes; "
+        "--data replaces it.",
     )
     validation_source: str | None = Field(
         default=None, description="Separate validation images; --val replaces it. Else a split of the source."
@@ -25,8 +80,12 @@ class DataConfig(Section):
         default=0.05, description="Share of the source held out for validation when it has none of its own."
     )
     validation_images: Positive = Field(default=500, description="At most so many images are held out.")
-    kind: Literal["image", "segmentation"] = Field(
-        default="image", description="RGB pictures, or label maps whose gray values are class indices."
+    kind: DataKind = Field(
+        default="image",
+        description="image (RGB), segmentation (label maps), depth, edges, keypoints, or lowres.",
+    )
+    maps: MapsConfig = Field(
+        default_factory=MapsConfig, description="How maps that go with images are read or computed."
     )
     size: Positive = Field(default=256, description="Side of the training square, in pixels.")
     resize: Count = Field(
