@@ -24,6 +24,7 @@ from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
 from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
+from vqgan_cli.cli.upscale import upscale
 from vqgan_cli.core.errors import VqganError
 
 __all__ = ["app", "main", "run"]
@@ -41,6 +42,7 @@ app.command("train-transformer")(train_transformer)
 app.command()(encode)
 app.command()(decode)
 app.command()(generate)
+app.command()(upscale)
 app.command()(info)
 app.command()(synthetic)
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")

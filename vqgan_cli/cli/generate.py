@@ -13,6 +13,7 @@ from vqgan_cli.cli.options import Debug, Device, Force, InferencePrecision, Json
 __all__ = ["generate"]
 
 _SAMPLING = "Sampling"
+_FROM = "From a map or a photo"
 
 
 def generate(
@@ -36,22 +37,23 @@ def generate(
         ),
     ] = None,
     images: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--images",
             "-n",
             min=1,
             metavar="N",
-            help="Images of each class in --class; without it, images in all.",
+            help="Images of each class in --class, or of each map in --condition; without them, images in all. "
+            "Default: 8, and 1 of each map.",
         ),
-    ] = 8,
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             "--size",
             metavar="HEIGHTxWIDTH",
             help="Size in pixels, any multiple of f. Beyond the training size a window slides over the image. "
-            "Default: the size the model was trained at.",
+            "Default: the size of the map or photo, else the size the model was trained at.",
         ),
     ] = None,
     out: Annotated[
@@ -66,6 +68,74 @@ def generate(
             help="Write the codes too, with a .json beside them, as encode does. Default: images only.",
         ),
     ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--condition",
+            metavar="MAPS",
+            rich_help_panel=_FROM,
+            help="For models that draw by maps (segmentation, depth, edges, keypoints, lowres): one map, a folder, a "
+            "quoted glob, or codes of the maps' tokenizer.",
+        ),
+    ] = None,
+    from_image: Annotated[
+        bool,
+        typer.Option(
+            "--from-image",
+            rich_help_panel=_FROM,
+            help="--condition names pictures: compute their edges, or their small versions.",
+        ),
+    ] = False,
+    complete: Annotated[
+        Path | None,
+        typer.Option(
+            "--complete",
+            metavar="PHOTO",
+            rich_help_panel=_FROM,
+            help="Keep the --known part of a photo and draw the rest. A code sees only what comes before it in the "
+            "model's order: in row order all rows above, and what is left of it in its own. A known part further "
+            "down is kept, but what is drawn above it does not know of it.",
+        ),
+    ] = None,
+    known: Annotated[
+        str | None,
+        typer.Option(
+            "--known",
+            metavar="PART",
+            rich_help_panel=_FROM,
+            help="The part of --complete's photo that is kept: top:0.5, bottom:0.5, left:0.3, right:0.3 (shares), "
+            "box:TOP,LEFT,BOTTOM,RIGHT (inside it; pixels, or shares below 1), outside:T,L,B,R, or a mask image, "
+            "white where the photo is known.",
+        ),
+    ] = None,
+    blend: Annotated[
+        bool,
+        typer.Option(
+            "--blend",
+            rich_help_panel=_FROM,
+            help="Known pixels stay those of the photo, with a soft seam. Default: they are reconstructed from codes.",
+        ),
+    ] = False,
+    variations: Annotated[
+        Path | None,
+        typer.Option(
+            "--variations",
+            metavar="PHOTO",
+            rich_help_panel=_FROM,
+            help="Draw a share of a photo's codes anew, spread over the picture.",
+        ),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(
+            "--strength",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            rich_help_panel=_FROM,
+            help="Share of the codes that --variations draws anew; 1 draws a new image.",
+        ),
+    ] = 0.5,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -185,7 +255,7 @@ def generate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw new images, of a class or not, at any size.
+    """Draw new images: of a class, by a map, from a part of a photo, or of nothing but noise, at any size.
 
     Writes one png per image, a contact sheet and samples.json, which says how each image was made. The same command
     goes on where it was stopped; images that are there already are kept. While a large image is drawn, preview.png
@@ -199,6 +269,10 @@ def generate(
 
       vqgan generate --class "golden retriever,tabby" --top-k 250 --top-p 0.92 --cfg 2
 
+      vqgan generate --model runs/streets-transformer --condition camvid/val/segmentation -n 4
+
+      vqgan generate --complete photo.png --known top:0.5 --blend -n 4
+
       vqgan generate --class 207 -n 8 --keep 0.05 --scorer torchvision:resnet101
     """
     from vqgan_cli.core.errors import UsageError
@@ -209,6 +283,15 @@ def generate(
         raise UsageError("--greedy and --temperature exclude each other: greedy is temperature 0")
     if top_p == 0 or keep == 0:
         raise UsageError(f"{'--top-p' if top_p == 0 else '--keep'} 0 would leave nothing; it must be above 0")
+    if complete is not None and (known is None or variations is not None):
+        what = "--known: which part is kept" if known is None else "one photo: leave out --variations"
+        raise UsageError(f"--complete needs {what}", hint="such as --complete photo.png --known top:0.5")
+    if complete is None and (known is not None or blend):
+        raise UsageError(f"{'--known' if known is not None else '--blend'} is for --complete PHOTO")
+    if from_image and condition is None:
+        raise UsageError("--from-image is for --condition PICTURES")
+    if keep is not None and (complete or variations):
+        raise UsageError("--keep chooses among images of a class, not of a photo", hint="leave it out")
     if scorer is not None and keep is None:
         raise UsageError("--scorer chooses among candidates, which takes --keep", hint="add --keep 0.05")
 
@@ -225,7 +308,7 @@ def generate(
         model=model,
         out=out,
         classes=class_,
-        images=images,
+        images=images or (8 if condition is None else 1),
         size=pixels,
         temperature=0.0 if greedy else temperature,
         top_k=top_k,
@@ -235,6 +318,13 @@ def generate(
         stride=stride,
         max_batch=max_batch,
         seed=seed,
+        condition=condition,
+        from_images=from_image,
+        complete=complete,
+        known=known or "",
+        blend=blend,
+        variations=variations,
+        strength=strength,
         codes=codes,
         keep=keep,
         scorer=scorer or "torchvision:resnet101",

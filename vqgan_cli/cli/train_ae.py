@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,14 @@ __all__ = ["train_ae"]
 def train_ae(
     checkpoint: RunArgument = None,
     preset: Preset = None,
+    target: Annotated[
+        Literal["image", "condition"],
+        typer.Option(
+            "--target",
+            help="What the tokenizer is one of: the images, or the maps that are the condition of a transformer (the "
+            "condition section of the preset, with its own tokenizer and train_ae under condition.first_stage).",
+        ),
+    ] = "image",
     data: Data = None,
     val: Val = None,
     out: Annotated[
@@ -53,7 +61,7 @@ def train_ae(
             "--out",
             "-o",
             metavar="RUN",
-            help="Run folder. Default: runs/<preset>-ae, or the next free name after it.",
+            help="Run folder. Default: runs/<preset>-ae (or -condition), or the next free name after it.",
         ),
     ] = None,
     steps: Steps = None,
@@ -80,7 +88,7 @@ def train_ae(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a VQGAN or VQ-VAE tokenizer on images.
+    """Train a VQGAN or VQ-VAE tokenizer on images, or on maps that go with them.
 
     The run folder keeps the config, the log, pictures of reconstructions, checkpoints and the model
     (model.safetensors), which encode and decode load. Ctrl-C saves and stops; --resume goes on.
@@ -91,21 +99,32 @@ def train_ae(
 
       vqgan train-ae --preset demo --data photos/ --set data.size=128 --max-time 20m
 
+      vqgan train-ae --preset streets --target condition --data camvid/train
+
       vqgan train-ae --resume --out runs/demo-ae --steps 20000
     """
     check_resume_flags(checkpoint, resume, {"--force": force, "--init-from": init_from})
     launch_if_asked(gpus)
+    # A run of a condition's tokenizer keeps its settings where every tokenizer's are, and goes on with those.
+    section = "train_ae" if target == "image" or resume else "condition.first_stage.train_ae"
     flags = {
         "data.source": data,
         "data.validation_source": val,
-        "train_ae.steps": steps,
-        "train_ae.batch_size": batch_size,
-        "train_ae.precision": precision,
-        "train_ae.seed": seed,
+        f"{section}.steps": steps,
+        f"{section}.batch_size": batch_size,
+        f"{section}.precision": precision,
+        f"{section}.seed": seed,
     }
     max_seconds = parse_duration(max_time) if max_time else None
     config, run, resume_from = plan_run(
-        "ae", preset, set_ or [], flags, out=out, resume=resume, checkpoint=checkpoint, force=force
+        "ae" if target == "image" else "condition",
+        preset,
+        set_ or [],
+        flags,
+        out=out,
+        resume=resume,
+        checkpoint=checkpoint,
+        force=force,
     )
 
     from vqgan_cli.cli.display import ConsoleReporter

@@ -57,6 +57,15 @@ def train_transformer(
             help="Tokenizer: a weights file or a run folder. Default: the newest one of the preset under runs/.",
         ),
     ] = None,
+    condition_ae: Annotated[
+        Path | None,
+        typer.Option(
+            "--condition-ae",
+            metavar="MODEL",
+            help="Tokenizer of the maps that are the condition (train-ae --target condition): a weights file or a run "
+            "folder. Default: the newest one of the preset under runs/, where the preset has one.",
+        ),
+    ] = None,
     data: Data = None,
     codes: Annotated[
         Path | None,
@@ -117,12 +126,14 @@ def train_transformer(
       vqgan train-transformer --preset demo --data photos/ --unconditional --max-time 20m
 
       vqgan train-transformer --preset demo --codes codes.npy --ae runs/demo-ae
+
+      vqgan train-transformer --preset streets --data camvid/train --val camvid/val
     """
     if codes is not None and (data is not None or val is not None or labels is not None):
         raise UsageError("--codes replaces images and labels", hint="leave out --data, --val and --labels")
     if unconditional and labels is not None:
         raise UsageError("--unconditional needs no --labels", hint="give one of them")
-    check_resume_flags(checkpoint, resume, {"--force": force, "--ae": ae})
+    check_resume_flags(checkpoint, resume, {"--force": force, "--ae": ae, "--condition-ae": condition_ae})
     launch_if_asked(gpus)
     flags = {
         "data.source": data,
@@ -140,6 +151,7 @@ def train_transformer(
         "transformer", preset, set_ or [], flags, out=out, resume=resume, checkpoint=checkpoint, force=force
     )
     tokenizer = _tokenizer(config, ae, resume_from)
+    condition_tokenizer = _condition_tokenizer(config, condition_ae, resume_from)
 
     from vqgan_cli.cli.display import ConsoleReporter
 
@@ -155,6 +167,7 @@ def train_transformer(
         TrainTransformerOptions(
             out=run,
             tokenizer=tokenizer,
+            condition_tokenizer=condition_tokenizer,
             device=device,
             resume_from=resume_from,
             force=force,
@@ -180,6 +193,33 @@ def _tokenizer(config: ExperimentConfig, ae: Path | None, resume_from: Path | No
     if resume_from is not None:
         from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
 
-        run = resume_from.parent.parent if resume_from.parent.name == "checkpoints" else resume_from
-        return run / TOKENIZER_FILE
+        return _run_of(resume_from) / TOKENIZER_FILE
     return newest_tokenizer(preset=config.name)
+
+
+def _condition_tokenizer(
+    config: ExperimentConfig, named: Path | None, resume_from: Path | None
+) -> Path | None:
+    """As `_tokenizer`, for maps; None where they have no tokenizer of their own."""
+    from vqgan_cli.core.artifacts import newest_tokenizer
+
+    kind = config.condition.map_kind
+    if kind is None or config.condition.tokenizer != "own":
+        if named is not None:
+            raise UsageError(
+                f"--condition-ae: condition.kind {config.condition.kind} has no tokenizer of its own here",
+                hint="set condition.kind and condition.tokenizer=own, or take a preset such as streets",
+            )
+        return None
+    if named is not None:
+        return named
+    if resume_from is not None:
+        from vqgan_cli.core.training.run_folder import CONDITION_FILE
+
+        return _run_of(resume_from) / CONDITION_FILE
+    return newest_tokenizer(preset=config.name, kind=kind)
+
+
+def _run_of(source: Path) -> Path:
+    """The run folder of a run or of one of its checkpoints."""
+    return source.parent.parent if source.parent.name == "checkpoints" else source

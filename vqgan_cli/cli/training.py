@@ -28,7 +28,7 @@ __all__ = [
     "report_source",
 ]
 
-Stage = Literal["ae", "transformer"]
+Stage = Literal["ae", "condition", "transformer"]
 
 
 def check_resume_flags(checkpoint: Path | None, resume: bool, anew: Mapping[str, object]) -> None:
@@ -65,6 +65,8 @@ def plan_run(
     given = {key: value for key, value in flags.items() if value is not None}
     if not resume:
         config = resolve(preset, overrides, given)
+        if stage == "condition":
+            config = config.of_condition()
         default = Path("runs") / f"{config.name}-{stage}"
         # All processes of one launch must agree, so only a default is moved aside, and only by a single process.
         run = out or (default if force or "LOCAL_RANK" in os.environ else _next_free(default))
@@ -76,7 +78,7 @@ def plan_run(
     if not stored.is_file():
         raise UsageError(
             f"--resume: {str(run)!r} is no run folder",
-            hint=f"name the run: vqgan train-{stage} --resume --out runs/NAME",
+            hint=f"name the run: vqgan train-{'transformer' if stage == 'transformer' else 'ae'} --resume --out runs/NAME",
         )
     # The run's own settings are the base; what is typed now comes on top, and the recipe checks that it may change.
     return resolve(str(stored), overrides, given), out or run, source

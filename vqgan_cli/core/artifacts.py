@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config import DataKind, ExperimentConfig
 from vqgan_cli.core.errors import ModelError, OutputError, did_you_mean
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.schema import problems_of
@@ -26,6 +26,7 @@ from vqgan_cli.core.schema import problems_of
 if TYPE_CHECKING:
     import torch
 
+    from vqgan_cli.core.condition import MapEncoder
     from vqgan_cli.core.models.priors import Prior, PriorSpec
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
@@ -83,12 +84,14 @@ class Transformer:
         info: what the file says.
         prior: the distribution of codes.
         tokenizer: codes to images.
+        map_encoder: maps to condition codes; None for a model without maps.
         classes: names by label; empty for a model without classes.
     """
 
     info: ModelInfo
     prior: Prior
     tokenizer: Tokenizer
+    map_encoder: MapEncoder | None
     classes: tuple[str, ...]
 
 
@@ -123,18 +126,20 @@ def save_transformer(
     path: Path,
     prior: Mapping[str, torch.Tensor],
     tokenizer: Mapping[str, torch.Tensor],
+    map_encoder: MapEncoder | None,
     config: ExperimentConfig,
     spec: PriorSpec,
     classes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
-    """Write a prior together with its tokenizer, so that one file is enough to make images.
+    """Write a prior together with its tokenizers, so that one file is enough to make images.
 
     Args:
         path: the file.
         prior: state dict of the prior.
         tokenizer: state dict of the tokenizer whose codes it models.
-        config: the experiment; its ``tokenizer`` section is that of the tokenizer.
+        map_encoder: what makes the codes of its condition; None if that is no map.
+        config: the experiment; its ``tokenizer`` section is that of the tokenizer, its ``condition`` that of the maps.
         spec: what the prior models.
         classes: names by label; empty without.
         provenance: version, steps, data and metrics.
@@ -147,10 +152,13 @@ def save_transformer(
     """
     state = {f"prior.{name}": tensor for name, tensor in prior.items()}
     state |= {f"tokenizer.{name}": tensor for name, tensor in tokenizer.items()}
+    if map_encoder is not None and map_encoder.tokenizer is not None and config.condition.tokenizer == "own":
+        state |= {f"condition.{name}": each for name, each in map_encoder.tokenizer.state_dict().items()}
     description = {
         **dataclasses.asdict(spec),
         "classes": list(classes),
         "tokenizer_fingerprint": fingerprint(tokenizer),
+        "condition_fingerprint": map_encoder.fingerprint if map_encoder else "",
     }
     return _save(path, TRANSFORMER_FORMAT, state, config, provenance, prior=json.dumps(description))
 
@@ -271,11 +279,25 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     info, state = _load(path, TRANSFORMER_FORMAT)
     parts = {
         part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
-        for part in ("prior.", "tokenizer.")
+        for part in ("prior.", "tokenizer.", "condition.")
     }
-    prior = _filled(build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info)
-    tokenizer = _filled(Tokenizer(info.config.tokenizer), parts["tokenizer."], info)
-    return Transformer(info, prior.to(device), tokenizer.to(device), tuple(info.prior["classes"]))
+    prior = _filled(build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info).to(device)
+    tokenizer = _filled(Tokenizer(info.config.tokenizer), parts["tokenizer."], info).to(device)
+    map_encoder = None
+    condition = info.config.condition
+    if condition.map_kind is not None:
+        from vqgan_cli.core.condition import MapEncoder
+        from vqgan_cli.core.data.maps import build_map_kind
+
+        reader = {"own": None, "same": tokenizer, "none": None}[condition.tokenizer]
+        if condition.tokenizer == "own":
+            if condition.first_stage is None:
+                raise ModelError(f"the config inside {str(info.path)!r} lacks condition.first_stage")
+            reader = _filled(Tokenizer(condition.first_stage.tokenizer), parts["condition."], info).to(device)
+        map_kind = build_map_kind(condition.map_kind, info.config.data.maps)
+        mark = info.prior.get("condition_fingerprint", "")
+        map_encoder = MapEncoder(map_kind, reader, tokenizer.downsampling, mark)
+    return Transformer(info, prior, tokenizer, map_encoder, tuple(info.prior["classes"]))
 
 
 def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Tensor]]:  # noqa: A002
@@ -305,48 +327,69 @@ def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
     return module.eval().requires_grad_(False)
 
 
-def newest_tokenizer(root: Path | str = "runs", *, preset: str | None = None) -> Path:
+def newest_tokenizer(
+    root: Path | str = "runs", *, preset: str | None = None, kind: DataKind | None = "image"
+) -> Path:
     """The most recently written tokenizer in the folders below ``root``.
 
     Args:
         root: folder of runs.
         preset: only one that was trained with this preset.
+        kind: only one of pictures, or of maps of this kind; None: any.
 
     Raises:
         ModelError: there is none, with the command that makes one.
     """
-    found = _newest(root, TOKENIZER_FORMAT, preset)
+    found = _newest(root, TOKENIZER_FORMAT, preset, kind)
     if found is None:
         of_preset = f" of preset {preset!r}" if preset else ""
+        of_maps = kind not in (None, "image")
+        option, target = ("--condition-ae", " --target condition") if of_maps else ("--ae", "")
         raise ModelError(
-            f"no trained tokenizer{of_preset} under {str(root)!r}",
-            hint=f"name one with --ae, or train one: vqgan train-ae --preset {preset or 'demo'}",
+            f"no trained tokenizer{f' of {kind} maps' if of_maps else ''}{of_preset} under {str(root)!r}",
+            hint=f"name one with {option}, or train one: vqgan train-ae --preset {preset or 'demo'}{target}",
         )
     return found
 
 
-def newest_transformer(root: Path | str = "runs") -> Path:
+def newest_transformer(root: Path | str = "runs", *, kind: str | None = None) -> Path:
     """The most recently written transformer in the folders below ``root``.
+
+    Args:
+        root: folder of runs.
+        kind: only one with this kind of condition; None: any.
 
     Raises:
         ModelError: there is none, with the command that makes one.
     """
-    found = _newest(root, TRANSFORMER_FORMAT)
+    found = _newest(root, TRANSFORMER_FORMAT, condition=kind)
     if found is None:
+        preset = "superres" if kind == "lowres" else "demo"
         raise ModelError(
-            f"no trained transformer under {str(root)!r}",
-            hint="name one with --model, or train one: vqgan train-transformer --preset demo",
+            f"no trained transformer{f' of condition {kind!r}' if kind else ''} under {str(root)!r}",
+            hint=f"name one with --model, or train one: vqgan train-transformer --preset {preset}",
         )
     return found
 
 
-def _newest(root: Path | str, format: str, preset: str | None = None) -> Path | None:  # noqa: A002
+def _newest(
+    root: Path | str,
+    format: str,  # noqa: A002
+    preset: str | None = None,
+    kind: DataKind | None = None,
+    condition: str | None = None,
+) -> Path | None:
     found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in found:
         try:
             info = read_model_info(path)
         except ModelError:
             continue  # an unreadable neighbour is no reason to stop
-        if info.format == format and preset in (None, info.config.name):
+        if (
+            info.format == format
+            and preset in (None, info.config.name)
+            and kind in (None, info.config.data.kind)
+            and condition in (None, info.config.condition.kind)
+        ):
             return path
     return None

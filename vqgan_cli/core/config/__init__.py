@@ -13,6 +13,7 @@ from vqgan_cli.core.config.tokenizer import QuantizerConfig, TokenizerConfig
 from vqgan_cli.core.config.train_ae import AdversarialConfig, PerceptualConfig, TrainAEConfig
 from vqgan_cli.core.config.transformer import (
     ConditionConfig,
+    FirstStageConfig,
     SamplingConfig,
     TrainTransformerConfig,
     TransformerConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "DataConfig",
     "DataKind",
     "ExperimentConfig",
+    "FirstStageConfig",
     "MapKindName",
     "MapsConfig",
     "OptimisationConfig",

@@ -24,7 +24,9 @@ class MapsConfig(Section):
     """How maps that go with images are read or computed. Fields that a kind does not use are ignored by it."""
 
     classes: Count = Field(
-        default=0, description="segmentation: number of classes; 0: as many as the training maps show."
+        default=0,
+        description="segmentation: number of classes; 0: as many as the training maps show, and no fewer than the "
+        "tokenizer has channels.",
     )
     ignore_label: Count | None = Field(
         default=None,
@@ -41,10 +43,12 @@ class MapsConfig(Section):
         description="depth: nearest and farthest metres that are told apart; null: those of each map.",
     )
     edge_sigma: _AboveZero = Field(
-        default=1.4, description="edges: standard deviation of Canny's Gaussian, in pixels of the training size."
+        default=1.4,
+        description="edges: standard deviation of Canny's Gaussian, in pixels of the training size.",
     )
     edge_thresholds: tuple[Fraction, Fraction] = Field(
-        default=(0.1, 0.2), description="edges: Canny's lower and upper threshold, as shares of black to white."
+        default=(0.1, 0.2),
+        description="edges: Canny's lower and upper threshold, as shares of black to white.",
     )
     limb_width: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=0.5)] = Field(
         default=0.02, description="keypoints: width of a limb, as a share of the short side."
@@ -61,7 +65,9 @@ class MapsConfig(Section):
         for name in ("depth_range", "edge_thresholds"):
             pair = getattr(self, name)
             if pair is not None and pair[0] >= pair[1]:
-                raise ValueError(f"{name}: the first value, {pair[0]:g}, is not below the second, {pair[1]:g}")
+                raise ValueError(
+                    f"{name}: the first value, {pair[0]:g}, is not below the second, {pair[1]:g}"
+                )
         return self
 
 

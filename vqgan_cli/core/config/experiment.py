@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from vqgan_cli.core.config.data import DataConfig
+from vqgan_cli.core.config.data import DataConfig, DataKind, MapsConfig
 from vqgan_cli.core.config.fields import Section
 from vqgan_cli.core.config.tokenizer import TokenizerConfig
 from vqgan_cli.core.config.train_ae import TrainAEConfig
@@ -16,6 +16,7 @@ from vqgan_cli.core.config.transformer import (
     TrainTransformerConfig,
     TransformerConfig,
 )
+from vqgan_cli.core.errors import ConfigError
 
 __all__ = ["ExperimentConfig"]
 
@@ -48,19 +49,73 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _loss_fits_the_data(self) -> Self:
-        labels = self.train_ae.reconstruction in ("cross-entropy", "bce")
-        if labels != (self.data.kind == "segmentation"):
-            raise ValueError(
-                f"train_ae.reconstruction {self.train_ae.reconstruction!r} does not fit data.kind {self.data.kind!r}: "
-                "label maps need cross-entropy or bce, pictures need l1 or l2"
-            )
-        if labels and self.tokenizer.in_channels != self.tokenizer.out_channels:
-            raise ValueError("label maps need tokenizer.out_channels equal to tokenizer.in_channels")
-        if labels and self.tokenizer.out_channels == 3:
-            raise ValueError(
-                "three channels mean RGB: give label maps of three classes four, one of them unused"
-            )
-        if labels and self.train_ae.perceptual.kind != "none":
-            raise ValueError("label maps need train_ae.perceptual.kind none: the networks know RGB only")
+    def _stages_fit_their_data(self) -> Self:
+        _require_fit("", self.data.kind, self.data.maps, self.tokenizer, self.train_ae)
+        stage, kind = self.condition.first_stage, self.condition.map_kind
+        if stage is not None and kind is not None:
+            _require_fit("condition.first_stage.", kind, self.data.maps, stage.tokenizer, stage.train_ae)
         return self
+
+    def of_condition(self) -> ExperimentConfig:
+        """The experiment that trains the tokenizer of the condition.
+
+        Raises:
+            ConfigError: the condition has none.
+        """
+        condition = self.condition
+        if condition.map_kind is None or condition.tokenizer != "own" or condition.first_stage is None:
+            reason = f"condition.kind is {condition.kind}"
+            if condition.map_kind is not None:
+                reason += f", condition.tokenizer {condition.tokenizer}"
+                reason += "" if condition.first_stage else ", and there is no condition.first_stage"
+            raise ConfigError(
+                [f"--target condition: this experiment has no tokenizer of a condition ({reason})"],
+                hint="presets that have one: streets, landscapes, depth",
+            )
+        return self.model_copy(
+            update={
+                "data": self.data.model_copy(update={"kind": condition.map_kind}),
+                "tokenizer": condition.first_stage.tokenizer,
+                "train_ae": condition.first_stage.train_ae,
+            }
+        )
+
+
+def _require_fit(
+    where: str, kind: DataKind, maps: MapsConfig, tokenizer: TokenizerConfig, train_ae: TrainAEConfig
+) -> None:
+    """Raise ValueError unless loss and channels are those of the kind of data; ``where`` ends with a dot."""
+    labels = kind == "segmentation"
+    channels = (tokenizer.in_channels, tokenizer.out_channels)
+    if (train_ae.reconstruction in ("cross-entropy", "bce")) != labels:
+        raise ValueError(
+            f"{where}train_ae.reconstruction {train_ae.reconstruction!r} does not fit {kind!r} data: "
+            "label maps need cross-entropy or bce, all else l1 or l2"
+        )
+    if kind in ("segmentation", "depth") and train_ae.perceptual.kind != "none":
+        raise ValueError(
+            f"{where}train_ae.perceptual.kind must be none for {kind} maps: the networks know RGB only"
+        )
+    if not labels:
+        expected = 1 if kind == "depth" else 3
+        if channels != (expected, expected):
+            raise ValueError(
+                f"{where}tokenizer.in_channels and out_channels must be {expected} for {kind!r} data, not "
+                f"{channels[0]} and {channels[1]}"
+            )
+        return
+    if channels[0] != channels[1]:
+        raise ValueError(
+            f"{where}tokenizer: label maps need out_channels equal to in_channels, the number of classes"
+        )
+    classes = maps.classes + (maps.ignore_label is not None)
+    if maps.classes and channels[0] != classes:
+        raise ValueError(
+            f"{where}tokenizer.in_channels {channels[0]} is not the number of classes, {classes} "
+            "(data.maps.classes, and one more if there is an ignore_label)"
+        )
+    if channels[0] in (1, 3):
+        raise ValueError(
+            f"{where}tokenizer.in_channels {channels[0]}: one channel means depth, three mean RGB; give label maps of "
+            "so many classes four channels, of which some stay unused"
+        )

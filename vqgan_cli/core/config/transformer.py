@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from vqgan_cli.core.config.data import MapKindName
 from vqgan_cli.core.config.fields import (
     Count,
     Fraction,
@@ -15,15 +16,31 @@ from vqgan_cli.core.config.fields import (
     Weight,
     no_bool,
 )
+from vqgan_cli.core.config.tokenizer import TokenizerConfig
+from vqgan_cli.core.config.train_ae import TrainAEConfig
 
-__all__ = ["ConditionConfig", "SamplingConfig", "TrainTransformerConfig", "TransformerConfig"]
+__all__ = [
+    "ConditionConfig",
+    "FirstStageConfig",
+    "SamplingConfig",
+    "TrainTransformerConfig",
+    "TransformerConfig",
+]
+
+
+class FirstStageConfig(Section):
+    """A tokenizer of maps and its training."""
+
+    tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig, description="Its architecture.")
+    train_ae: TrainAEConfig = Field(default_factory=TrainAEConfig, description="Its training.")
 
 
 class ConditionConfig(Section):
     """What the transformer is told about an image."""
 
-    kind: Literal["none", "class"] = Field(
-        default="none", description="none: unconditional; class: the class of each image."
+    kind: Literal["none", "class", "segmentation", "depth", "edges", "keypoints", "lowres"] = Field(
+        default="none",
+        description="none: unconditional; class: the class of each image; else a map that goes with each image.",
     )
     labels: str | None = Field(
         default=None,
@@ -31,8 +48,31 @@ class ConditionConfig(Section):
     )
     dropout: Fraction = Field(
         default=0.1,
-        description="class: share of images that are trained without their class, which guidance needs.",
+        description="Share of images that are trained without their condition, which guidance needs.",
     )
+    tokenizer: Literal["own", "same", "none"] = Field(
+        default="own",
+        description="Maps become codes by a tokenizer of their own (train-ae --target condition), by the same one as "
+        "images (edges, keypoints, lowres), or by none: the label of each cell is its code (segmentation).",
+    )
+    first_stage: FirstStageConfig | None = Field(
+        default=None, description="own: tokenizer and train_ae of the maps, as the sections of those names."
+    )
+
+    @property
+    def map_kind(self) -> MapKindName | None:
+        """The kind of maps; None where the condition is none or a class."""
+        return None if self.kind in ("none", "class") else self.kind
+
+    @model_validator(mode="after")
+    def _tokenizer_fits(self) -> Self:
+        if self.map_kind is None:
+            return self
+        if self.tokenizer == "none" and self.kind != "segmentation":
+            raise ValueError(f"tokenizer none: only label maps can be codes by themselves, not {self.kind}")
+        if self.tokenizer == "same" and self.kind in ("segmentation", "depth"):
+            raise ValueError(f"tokenizer same: a tokenizer of pictures cannot read {self.kind}; use own")
+        return self
 
 
 class TransformerConfig(Section):

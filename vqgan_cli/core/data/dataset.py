@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from vqgan_cli.core.config import DataConfig
 from vqgan_cli.core.data.sampler import Sample
 from vqgan_cli.core.data.sources import ImageSource
+from vqgan_cli.core.data.tensors import to_tensor
 from vqgan_cli.core.data.transforms import augment, resize_short_side, stored_side
 from vqgan_cli.core.errors import DataError, ImageError
 
@@ -35,7 +36,7 @@ class Item(TypedDict):
     """One sample.
 
     Attributes:
-        image: uint8 ``[3, S, S]``; of label maps int64 ``[S, S]``.
+        image: uint8 ``[3, S, S]``; of label maps int64 ``[S, S]``; of depth float32 ``[1, S, S]``.
         label: class, or -1.
         index: position in the source of the image that was read.
         ok: False if the image that was asked for is bad and another one took its place.
@@ -50,7 +51,7 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """Samples together: image uint8 ``[B, 3, S, S]`` or int64 ``[B, S, S]``, the others ``[B]``; failed is joined."""
+    """Samples together: images as in `Item` with ``B`` before, the others ``[B]``; failed is joined."""
 
     image: Tensor
     label: Tensor
@@ -119,7 +120,7 @@ class ImageDataset(Dataset[Item]):
             rng = np.random.default_rng((self.seed, epoch, position)) if self.train else None
             index = int(self._indices[candidate])
             return Item(
-                image=_to_tensor(augment(image, self.config, rng)),
+                image=to_tensor(self.source.finish(augment(image, self.config, rng, self.source.mirror))),
                 label=self.source.label(index),
                 index=index,
                 ok=step == 0,
@@ -149,7 +150,7 @@ class ImageDataset(Dataset[Item]):
 
     def _estimated_bytes(self) -> float:
         """Size of the whole cache, from the headers of a few images spread over the dataset."""
-        channels = 3 if self.config.kind == "image" else 1
+        channels = {"segmentation": 1, "depth": 4}.get(self.config.kind, 3)  # bytes per pixel
         smallest = float(len(self)) * self._side**2 * channels
         if smallest > CACHE_LIMIT or not len(self):
             return smallest
@@ -211,12 +212,6 @@ def make_loader(
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),
     )
-
-
-def _to_tensor(image: npt.NDArray[Any]) -> Tensor:
-    if image.ndim == 2:
-        return torch.from_numpy(image.astype(np.int64))  # [S, S]
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())  # [3, S, S]
 
 
 def _start_worker(_: int) -> None:

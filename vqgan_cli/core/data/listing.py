@@ -12,11 +12,10 @@ from typing import NamedTuple
 from vqgan_cli.core.data.images import IMAGE_SUFFIXES
 from vqgan_cli.core.errors import DataError, did_you_mean
 
-__all__ = ["Listing", "find_images", "natural_order"]
+__all__ = ["Listing", "below_common_folder", "find_images", "natural_order"]
 
 _GLOB = re.compile(r"[*?[]")
 _DIGITS = re.compile(r"(\d+)")
-_HINT = "files that count: " + ", ".join(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 
 
 class Listing(NamedTuple):
@@ -33,25 +32,33 @@ class Listing(NamedTuple):
     by_class: bool
 
 
-def find_images(spec: str) -> Listing:
+def find_images(spec: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
     """Find the files that ``spec`` names; see `vqgan_cli.core.data.sources.open_source` for its forms.
 
+    Args:
+        spec: folder, file, list or glob.
+        suffixes: of files that count, in lower case.
+
     Raises:
-        DataError: nothing is there, or nothing that counts as an image.
+        DataError: nothing is there, or nothing that counts.
     """
     path = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if path.is_dir():
-        keys = sorted(_walk(path), key=_natural_path)
+        keys = sorted(_walk(path, suffixes), key=_natural_path)
         if not keys:
-            raise DataError(f"no images in folder {spec!r}", hint=_HINT)
+            raise DataError(f"no images in folder {spec!r}", hint=_hint(suffixes))
         return Listing(path, keys, by_class=all("/" in key for key in keys))
     if path.is_file():
-        files = [path] if path.suffix.lower() in IMAGE_SUFFIXES else _read_list(path)
-        return _below_common_folder(files)
+        files = [path] if path.suffix.lower() in suffixes else _read_list(path, suffixes)
+        return below_common_folder(files)
     if _GLOB.search(spec):
-        listing = _below_common_folder(_match(path, spec))
+        listing = below_common_folder(_match(path, spec, suffixes))
         return listing._replace(keys=sorted(listing.keys, key=_natural_path))
     raise _missing(path, spec)
+
+
+def _hint(suffixes: Sequence[str]) -> str:
+    return "files that count: " + ", ".join(suffix.removeprefix(".") for suffix in suffixes)
 
 
 def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
@@ -65,7 +72,7 @@ def _natural_path(key: str) -> list[tuple[tuple[str | int, ...], str]]:
     return [natural_order(part) for part in key.split("/")]
 
 
-def _walk(root: Path) -> Iterator[str]:
+def _walk(root: Path, suffixes: Sequence[str]) -> Iterator[str]:
     """Keys of all images below a folder. Each real folder is read once, real folders before links to folders."""
     top = os.path.realpath(root)
     seen = {top}
@@ -89,7 +96,9 @@ def _walk(root: Path) -> Iterator[str]:
             elif entry.is_dir(follow_symlinks=False):
                 seen.add(os.path.realpath(entry.path))
                 folders.append(key)
-            elif _is_image_name(entry.name) and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+            elif _counts(entry.name, suffixes) and (
+                entry.is_file(follow_symlinks=False) or entry.is_symlink()
+            ):
                 # Broken links stay: reading them fails, and so they are named and counted like other bad files.
                 yield key
 
@@ -107,15 +116,17 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a Path per file doubles the time
+def _counts(name: str, suffixes: Sequence[str]) -> bool:
+    return os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - a Path per file doubles the time
 
 
-def _read_list(path: Path) -> list[Path]:
+def _read_list(path: Path, suffixes: Sequence[str]) -> list[Path]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is neither an image nor a text file of paths", hint=_HINT) from error
+        raise DataError(
+            f"{str(path)!r} is neither an image nor a text file of paths", hint=_hint(suffixes)
+        ) from error
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
     lines = [line.strip() for line in text.split("\n")]
@@ -132,7 +143,7 @@ def _read_list(path: Path) -> list[Path]:
     return files
 
 
-def _match(pattern: Path, spec: str) -> list[Path]:
+def _match(pattern: Path, spec: str, suffixes: Sequence[str]) -> list[Path]:
     parts = pattern.parts
     first = next(number for number, part in enumerate(parts) if _GLOB.search(part))
     rest = list(parts[first:])
@@ -143,18 +154,19 @@ def _match(pattern: Path, spec: str) -> list[Path]:
     files = [
         file
         for file in folder.glob("/".join(rest))
-        if _is_image_name(file.name)
+        if _counts(file.name, suffixes)
         and not file.is_dir()
         and (hidden_wanted or not any(_is_hidden(part) for part in file.relative_to(folder).parts))
     ]
     if not files:
         if not folder.is_dir():
             raise _missing(folder, spec)
-        raise DataError(f"no image matches {spec!r}", hint=_HINT)
+        raise DataError(f"no image matches {spec!r}", hint=_hint(suffixes))
     return files
 
 
-def _below_common_folder(files: Sequence[Path]) -> Listing:
+def below_common_folder(files: Sequence[Path]) -> Listing:
+    """Files in a given order, as keys below the deepest folder that holds them all."""
     # Without symbolic links resolved: the user's names are the ones to keep.
     absolute = [os.path.abspath(file) for file in files]  # noqa: PTH100 - Path.absolute keeps `..`
     root = os.path.commonpath([os.path.dirname(name) for name in absolute])  # noqa: PTH120

@@ -12,27 +12,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vqgan_cli import __version__
-from vqgan_cli.core.data.images import image_size, read_image, read_label_map
-from vqgan_cli.core.data.listing import find_images, natural_order
+from vqgan_cli.core.config import DataKind, MapsConfig
+from vqgan_cli.core.data.images import IMAGE_SUFFIXES, image_size, read_image
+from vqgan_cli.core.data.listing import Listing, find_images, natural_order
+from vqgan_cli.core.data.maps import MAP_KINDS, MapKind, build_map_kind
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
-from vqgan_cli.core.errors import UsageError, did_you_mean
+from vqgan_cli.core.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["FileSource", "ImageSource", "SyntheticSource", "open_source", "split"]
+__all__ = [
+    "PAIRED_IMAGES",
+    "ComputedSource",
+    "FileSource",
+    "ImageSource",
+    "SyntheticSource",
+    "open_source",
+    "split",
+]
 
-Kind = Literal["image", "segmentation"]
+PAIRED_IMAGES = "image"
+"""Folder of the pictures beside folders of maps, which are named as their kinds."""
 
 _SYNTHETIC = "synthetic:"
 _VALIDATION_SEED_OFFSET = 1_000_003
 
 
 class ImageSource(ABC):
-    """An ordered set of pictures or label maps; index i names the same one for as long as the source lives.
+    """An ordered set of pictures or maps; index i names the same one for as long as the source lives.
 
     Attributes:
         name: what the user wrote, such as ``photos/`` or ``synthetic:faces``.
@@ -70,7 +81,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
-        """The picture, uint8 ``[H, W, 3]``, or the label map, uint8 or uint16 ``[H, W]``.
+        """The picture, uint8 ``[H, W, 3]``, or the map, in the form of its `MapKind`.
 
         Args:
             index: 0 to ``len(self) - 1``.
@@ -79,6 +90,18 @@ class ImageSource(ABC):
         Raises:
             ImageError: the file cannot be read or is refused.
         """
+
+    def mirror(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What `read` would give of the mirrored picture."""
+        return array[:, ::-1]
+
+    def finish(self, square: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """From a cropped square of what `read` gave to what is asked for; computed maps are made here."""
+        return square
+
+    def held_out(self, length: int) -> ImageSource | None:
+        """Validation images of an endless set, which needs no split; else None."""
+        return None
 
 
 class FileSource(ImageSource):
@@ -89,6 +112,7 @@ class FileSource(ImageSource):
         root: the folder that keys are relative to.
         keys: paths below ``root``, with forward slashes.
         by_class: the first folder below ``root`` is the class of an image.
+        map_kind: reads the files as maps; None: pictures.
     """
 
     def __init__(
@@ -98,7 +122,7 @@ class FileSource(ImageSource):
         keys: Sequence[str],
         *,
         by_class: bool = False,
-        kind: Kind = "image",
+        map_kind: MapKind | None = None,
         background: tuple[int, int, int] = (255, 255, 255),
         max_megapixels: float = 200.0,
     ) -> None:
@@ -106,7 +130,7 @@ class FileSource(ImageSource):
         self.root = root
         self.classes = ()
         self._keys = tuple(keys)
-        self._kind = kind
+        self._map_kind = map_kind
         self._background = background
         self._max_megapixels = max_megapixels
         self._labels: npt.NDArray[np.int64] | None = None
@@ -119,7 +143,8 @@ class FileSource(ImageSource):
     @cached_property
     def fingerprint(self) -> str:
         """Digest of kind, keys, sizes and modification times; the location does not matter."""
-        digest = hashlib.blake2b(f"files {self._kind} {self._background}".encode(), digest_size=16)
+        what = self._map_kind.signature if self._map_kind else f"image {self._background}"
+        digest = hashlib.blake2b(f"files {what}".encode(), digest_size=16)
         for index, key in enumerate(self._keys):
             try:
                 stat = self.path(index).stat()
@@ -145,17 +170,24 @@ class FileSource(ImageSource):
         return -1 if self._labels is None else int(self._labels[index])
 
     def size(self, index: int) -> tuple[int, int]:
-        """(height, width) of the upright image, from its header."""
-        return image_size(self.path(index), max_megapixels=self._max_megapixels)
+        """(height, width) of the upright image, from its header if it is an image file."""
+        path = self.path(index)
+        if self._map_kind is not None and path.suffix.lower() not in IMAGE_SUFFIXES:
+            return self._map_kind.read(path, max_megapixels=self._max_megapixels).shape[:2]
+        return image_size(path, max_megapixels=self._max_megapixels)
 
     def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
         """See `ImageSource.read`."""
         path = self.path(index)
-        if self._kind == "segmentation":
-            return read_label_map(path, max_megapixels=self._max_megapixels)
+        if self._map_kind is not None:
+            return self._map_kind.read(path, max_megapixels=self._max_megapixels)
         return read_image(
             path, background=self._background, max_megapixels=self._max_megapixels, min_side=min_side
         )
+
+    def mirror(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See `ImageSource.mirror`."""
+        return self._map_kind.mirror(array) if self._map_kind else super().mirror(array)
 
 
 class SyntheticSource(ImageSource):
@@ -167,11 +199,18 @@ class SyntheticSource(ImageSource):
         width: pixels.
         length: images that count as one pass over the set.
         seed: another seed gives other images.
-        kind: the picture or its label map.
+        map_kind: gives the maps of the drawings; None: the pictures.
     """
 
     def __init__(
-        self, set_name: str, height: int, width: int, length: int, *, seed: int = 0, kind: Kind = "image"
+        self,
+        set_name: str,
+        height: int,
+        width: int,
+        length: int,
+        *,
+        seed: int = 0,
+        map_kind: MapKind | None = None,
     ) -> None:
         self.name = f"{_SYNTHETIC}{set_name}"
         self.seed = seed
@@ -180,17 +219,18 @@ class SyntheticSource(ImageSource):
         self.classes = tuple(self._set.classes)
         self._shape = (height, width)
         self._length = length
-        self._kind: Kind = kind
+        self._map_kind = map_kind
 
     def held_out(self, length: int) -> SyntheticSource:
         """Validation images: the same set under another seed, so that training may be as long as it likes."""
         seed = self.seed + _VALIDATION_SEED_OFFSET
-        return SyntheticSource(self._set_name, *self._shape, length, seed=seed, kind=self._kind)
+        return SyntheticSource(self._set_name, *self._shape, length, seed=seed, map_kind=self._map_kind)
 
     @property
     def fingerprint(self) -> str:
         """Digest of set, seed, length, size and the version of this package, which draws it."""
-        spec = (__version__, self._set_name, self._kind, self._shape, self._length, self.seed)
+        what = self._map_kind.signature if self._map_kind else "image"
+        spec = (__version__, self._set_name, what, self._shape, self._length, self.seed)
         return hashlib.blake2b(repr(spec).encode(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
@@ -211,13 +251,65 @@ class SyntheticSource(ImageSource):
     def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
         """See `ImageSource.read`; ``min_side`` has no effect."""
         drawing = self._set.draw(self.seed, index, *self._shape)
-        return drawing.segmentation if self._kind == "segmentation" else drawing.image
+        return self._map_kind.from_drawing(drawing, self._set) if self._map_kind else drawing.image
+
+    def mirror(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See `ImageSource.mirror`."""
+        return self._map_kind.mirror(array) if self._map_kind else super().mirror(array)
+
+
+class ComputedSource(ImageSource):
+    """Maps that are computed from pictures, each from the square that was cut out of its picture.
+
+    `read` gives the picture, `finish` its map: an edge is one pixel wide at the size at which it is used.
+    """
+
+    def __init__(self, images: ImageSource, map_kind: MapKind) -> None:
+        self.name = images.name
+        self.classes = images.classes
+        self._images = images
+        self._map_kind = map_kind
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the pictures and of how maps are computed."""
+        spec = (self._images.fingerprint, self._map_kind.signature)
+        return hashlib.blake2b(repr(spec).encode(), digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def key(self, index: int) -> str:
+        """That of the picture."""
+        return self._images.key(index)
+
+    def label(self, index: int) -> int:
+        """That of the picture."""
+        return self._images.label(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """That of the picture."""
+        return self._images.size(index)
+
+    def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
+        """The picture."""
+        return self._images.read(index, min_side)
+
+    def finish(self, square: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The map of a picture."""
+        return self._map_kind.compute(square)
+
+    def held_out(self, length: int) -> ImageSource | None:
+        """Maps of the validation images of an endless set."""
+        images = self._images.held_out(length)
+        return None if images is None else ComputedSource(images, self._map_kind)
 
 
 def open_source(
     spec: str,
     *,
-    kind: Kind = "image",
+    kind: DataKind = "image",
+    maps: MapsConfig | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     max_megapixels: float = 200.0,
     seed: int = 0,
@@ -231,13 +323,15 @@ def open_source(
 
             - a folder: all images below it in natural order. Hidden files and ``__MACOSX`` are left out, each real
               folder is read once, links to folders that contain the link are not followed. If every image lies in
-              a subfolder, the first level of folders are the classes.
+              a subfolder, the first level of folders are the classes. In a folder with ``image/`` and folders of
+              maps (``segmentation/``, ``depth/``, ...) beside it, it is the folder of ``kind`` that counts.
             - a text file: one path per line, relative to that file; empty lines and lines that start with ``#``
               do not count. The order is kept.
             - a pattern with ``*``, ``?``, ``[...]`` or ``**`` (any depth; links to folders are not followed).
             - one image file.
             - ``synthetic:faces`` or ``synthetic:scenes``.
-        kind: pictures or label maps.
+        kind: pictures, or maps of a kind; those that can be computed are, unless there is a folder of them.
+        maps: how maps are read; None: the defaults.
         background: red, green, blue (0-255) behind transparent pixels.
         max_megapixels: larger files fail as decompression bombs when they are read.
         seed: of a synthetic set.
@@ -248,18 +342,37 @@ def open_source(
         DataError: nothing is there, or nothing that counts as an image.
         UsageError: there is no such synthetic set.
     """
+    map_kind = None if kind == "image" else build_map_kind(kind, maps or MapsConfig())
     if spec.startswith(_SYNTHETIC) or spec == _SYNTHETIC.removesuffix(":"):
-        return _open_synthetic(spec, kind, seed, synthetic_size, synthetic_length)
-    listing = find_images(spec)
-    return FileSource(
+        return _open_synthetic(spec, map_kind, seed, synthetic_size, synthetic_length)
+    listing, of_kind = _find(spec, map_kind)
+    source = FileSource(
         spec,
         listing.root,
         listing.keys,
         by_class=listing.by_class,
-        kind=kind,
+        map_kind=map_kind if of_kind else None,
         background=background,
         max_megapixels=max_megapixels,
     )
+    return source if of_kind or map_kind is None else ComputedSource(source, map_kind)
+
+
+def _find(spec: str, map_kind: MapKind | None) -> tuple[Listing, bool]:
+    """The files, and whether they are of the kind that is asked for, rather than pictures to compute it from."""
+    root = Path(spec)
+    folder = map_kind.name if map_kind else PAIRED_IMAGES
+    paired = (root / PAIRED_IMAGES).is_dir() and any((root / name).is_dir() for name in MAP_KINDS)
+    suffixes = map_kind.suffixes if map_kind else IMAGE_SUFFIXES
+    if paired and (root / folder).is_dir():
+        listing = find_images(str(root / folder), suffixes)
+        return listing, True
+    if map_kind is not None and map_kind.computable:
+        return find_images(str(root / PAIRED_IMAGES) if paired else spec), False
+    if paired:
+        there = ", ".join(name for name in MAP_KINDS if (root / name).is_dir())
+        raise DataError(f"{spec!r} has no folder {folder!r}, only {PAIRED_IMAGES}, {there}")
+    return find_images(spec, suffixes), True
 
 
 def split(
@@ -296,8 +409,8 @@ def _uniform(seed: int, key: str) -> float:
 
 
 def _open_synthetic(
-    spec: str, kind: Kind, seed: int, size: int | tuple[int, int], length: int
-) -> SyntheticSource:
+    spec: str, map_kind: MapKind | None, seed: int, size: int | tuple[int, int], length: int
+) -> ImageSource:
     name = spec.removeprefix(_SYNTHETIC)
     if name not in SYNTHETIC_SETS:
         known = ", ".join(_SYNTHETIC + name for name in SYNTHETIC_SETS)
@@ -305,4 +418,7 @@ def _open_synthetic(
             f"no synthetic set {spec!r}{did_you_mean(name, SYNTHETIC_SETS)}", hint=f"there are {known}"
         )
     height, width = (size, size) if isinstance(size, int) else size
-    return SyntheticSource(name, height, width, length, seed=seed, kind=kind)
+    if map_kind is not None and map_kind.name == "lowres":
+        # Nothing drawn is exact here, and what is computed is computed at the size at which it is used.
+        return ComputedSource(SyntheticSource(name, height, width, length, seed=seed), map_kind)
+    return SyntheticSource(name, height, width, length, seed=seed, map_kind=map_kind)

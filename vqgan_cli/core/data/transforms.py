@@ -1,12 +1,14 @@
 """From a picture of any size to the training square, on uint8 arrays.
 
 Two stages: `resize_short_side` to `stored_side` always gives the same result and may be cached; `augment` draws
-crop and mirror image. Arrays are ``[H, W, 3]`` (pictures) or ``[H, W]`` (label maps, never interpolated).
+crop and mirror image. Arrays are ``[H, W, 3]`` (pictures) or ``[H, W]`` (label maps
+and depth, never interpolated).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,13 +45,19 @@ def stored_side(config: DataConfig, *, train: bool) -> int:
     return config.size
 
 
-def augment(image: Array, config: DataConfig, rng: np.random.Generator | None) -> Array:
+def augment(
+    image: Array,
+    config: DataConfig,
+    rng: np.random.Generator | None,
+    mirror: Callable[[Array], Array] = lambda image: image[:, ::-1],
+) -> Array:
     """Crop an image whose short side is `stored_side` to the training size.
 
     Args:
         image: ``[H, W, 3]`` or ``[H, W]``, both sides at least ``config.size``.
         config: crop, size, scale and probability of a mirror image.
         rng: source of the choices; None: the centre, not mirrored, as for validation and encoding.
+        mirror: makes a mirror image.
 
     Returns:
         ``[size, size, 3]`` or ``[size, size]``; may be a view of ``image``.
@@ -62,7 +70,7 @@ def augment(image: Array, config: DataConfig, rng: np.random.Generator | None) -
         image = random_crop(image, config.size, rng)
     else:
         image = center_crop(image, config.size)
-    return image[:, ::-1] if rng.random() < config.flip else image
+    return mirror(image) if rng.random() < config.flip else image
 
 
 def resize_short_side(image: Array, side: int) -> Array:
@@ -116,7 +124,7 @@ def random_resized_crop(image: Array, size: int, min_scale: float, rng: np.rando
 
 
 def resize(image: Array, height: int, width: int) -> Array:
-    """Resize to a size, whatever the aspect ratio; a label map takes the nearest pixels."""
+    """Resize to a size, whatever the aspect ratio; maps [H, W] take the nearest pixels."""
     if image.shape[:2] == (height, width):
         return image
     if image.ndim == 2:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from vqgan_cli.core.artifacts import Transformer
-from vqgan_cli.core.data.images import to_uint8, write_image
+from vqgan_cli.core.data.images import write_image
+from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.errors import MemoryLimitError, StoppedError
+from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.models.tiled_decoding import decode_tiled
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.training.validation import label_colors
 
 __all__ = ["ImageDrawer"]
 
@@ -30,12 +31,11 @@ Picture = npt.NDArray[np.uint8]
 
 
 class ImageDrawer:
-    """Draws images of one size.
+    """Draws images.
 
     Args:
         model: prior and tokenizer on their device.
         settings: how to draw codes.
-        grid: cells [h, w] of each image.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         stop: ends the work between two codes.
         preview: file that shows a large image while it is drawn, a few times a minute.
@@ -45,14 +45,12 @@ class ImageDrawer:
         self,
         model: Transformer,
         settings: SamplingSettings,
-        grid: tuple[int, int],
         precision: str,
         stop: StopRequest,
         preview: Path,
     ) -> None:
         self._model = model
         self._settings = settings
-        self.grid = grid
         self._precision = precision
         self._stop = stop
         self._preview = preview
@@ -61,26 +59,28 @@ class ImageDrawer:
         if precision != "fp32":
             # Each code reads all weights once: cast for good, not anew at each step as autocast would.
             model.prior.to(torch.bfloat16 if precision == "bf16" else torch.float16)
-        window = model.prior.spec.grid
-        self._large = grid[0] > window[0] or grid[1] > window[1]
 
-    @property
-    def batch(self) -> int:
+    def batch(self, grid: tuple[int, int]) -> int:
         """Images at a time; a large one is a batch of cells by itself."""
-        return 1 if self._large else self._settings.max_batch
+        return 1 if self._is_large(grid) else self._settings.max_batch
 
-    @property
-    def makes_label_maps(self) -> bool:
-        """Whether pictures are maps of classes, not of colours."""
-        return self._model.tokenizer.config.out_channels != 3
+    def pixels(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of an image of a grid."""
+        f = self._model.tokenizer.downsampling
+        return grid[0] * f, grid[1] * f
 
     def codes(
-        self, first: int, labels: Sequence[int | None], watch: Callable[[int], None]
+        self,
+        first: int,
+        templates: Sequence[Template],
+        labels: Sequence[int | None],
+        watch: Callable[[int], None],
     ) -> npt.NDArray[np.int64]:
         """Draw the codes of consecutive images, [N, h, w].
 
         Args:
             first: image index of the first one.
+            templates: what each starts from, all of one grid.
             labels: class of each; None for a model without classes.
             watch: is told the number of codes that are drawn.
 
@@ -91,17 +91,32 @@ class ImageDrawer:
 
         def progress(done: int, so_far: Tensor) -> bool:
             watch(min(done, so_far.numel()))  # of a small grid, cells around it are drawn too
-            if self._large and time.monotonic() >= self._next_preview:
+            if large and time.monotonic() >= self._next_preview:
                 self._show(so_far[:1])
             return not self._stop.pending()
 
-        condition = torch.tensor([[label or 0] for label in labels], device=self._device)
+        grid = templates[0].grid
+        large = self._is_large(grid)
+        maps = [template.condition for template in templates if template.condition is not None]
+        condition = torch.from_numpy(np.stack(maps)) if maps else torch.tensor([[n or 0] for n in labels])
+        known = None
+        if any(template.photo for template in templates):
+            seed, nothing = self._settings.seed, np.full(grid, -1)
+            known = torch.from_numpy(
+                np.stack(
+                    [
+                        template.photo.known(seed, first + number) if template.photo else nothing
+                        for number, template in enumerate(templates)
+                    ]
+                )
+            ).to(self._device)
         try:
             drawn = draw(
                 self._model.prior,
-                condition,
-                self.grid,
+                condition.to(self._device),
+                grid,
                 self._settings,
+                known=known,
                 first_image=first,
                 progress=progress,
             )
@@ -117,22 +132,21 @@ class ImageDrawer:
         return drawn.cpu().numpy()
 
     def pictures(self, codes: npt.NDArray[np.int64]) -> list[Picture]:
-        """Decode codes [N, h, w] to pictures uint8 [H, W, 3], or label maps [H, W].
+        """Decode codes [N, h, w] to pictures uint8 [H, W, 3].
 
         Raises:
             MemoryLimitError: the device's memory is exhausted.
         """
         try:
             with autocast_for(self._device, self._precision):
-                decoded = decode_tiled(self._model.tokenizer, torch.from_numpy(codes).to(self._device)).cpu()
+                return to_arrays(
+                    decode_tiled(self._model.tokenizer, torch.from_numpy(codes).to(self._device))
+                )
         except torch.OutOfMemoryError as error:
             raise MemoryLimitError(
                 f"out of memory on {self._device} while decoding {codes.shape[1]}x{codes.shape[2]} codes",
                 hint="try --precision bf16, a smaller --max-batch or --device cpu",
             ) from error
-        if self.makes_label_maps:
-            return list(decoded.numpy().astype(np.uint8))
-        return list(to_uint8(decoded.permute(0, 2, 3, 1).numpy()))
 
     def require_going(self) -> None:
         """Raise if a signal has asked to stop.
@@ -148,12 +162,14 @@ class ImageDrawer:
                 hint="repeat the same command to go on",
             )
 
+    def _is_large(self, grid: tuple[int, int]) -> bool:
+        window = self._model.prior.spec.grid
+        return grid[0] > window[0] or grid[1] > window[1]
+
     def _show(self, so_far: Tensor) -> None:
         started = time.monotonic()
         codes = so_far[0].cpu().numpy()  # [h, w], -1 where nothing is drawn yet
         picture = self.pictures(codes[None].clip(0))[0]
-        if self.makes_label_maps:
-            picture = label_colors(torch.from_numpy(picture.astype(np.int64)))
         f = self._model.tokenizer.downsampling
         picture[(codes < 0).repeat(f, 0).repeat(f, 1)] = _UNDRAWN
         write_image(self._preview, picture)

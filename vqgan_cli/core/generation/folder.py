@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vqgan_cli.core.data.images import contact_sheet, read_image, read_label_map, write_image
+from vqgan_cli.core.data.images import contact_sheet, read_image, write_image
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
-from vqgan_cli.core.training.validation import label_colors
 
 __all__ = ["Sample", "SampleFolder", "sheet_columns"]
+
+Picture = npt.NDArray[np.uint8]
 
 _DESCRIPTION = "samples.json"
 _SHEET = "sheet.png"
@@ -45,6 +45,7 @@ class Sample(BaseModel):
         size: [height, width] in pixels.
         label: class, or None.
         class_name: what people call the class.
+        source: name of the map or photo that it was made from, or None.
         score: probability of the class by the scorer, where there was one.
     """
 
@@ -56,6 +57,7 @@ class Sample(BaseModel):
     size: tuple[int, int]
     label: int | None = None
     class_name: str | None = None
+    source: str | None = None
     score: float | None = None
 
 
@@ -138,34 +140,45 @@ class SampleFolder:
         """Whether anything was drawn; a call that failed before that is in nobody's way."""
         return self.candidates.exists() or any(self.folder.glob("*.png"))
 
-    def finish(self, samples: Sequence[Sample], *, labels: bool) -> None:
+    def finish(self, samples: Sequence[Sample], shown: Mapping[str, Picture] | None = None) -> None:
         """Write the contact sheet and the final ``samples.json``; remove what was for the time of drawing.
 
         Args:
             samples: every image.
-            labels: the images are label maps, which the sheet shows in colours.
+            shown: picture of each `Sample.source`, to stand before the images that were made from it.
 
         Raises:
             OutputError: a file cannot be written.
             ImageError: an image is no image any more.
         """
-        chosen = np.unique(np.linspace(0, len(samples) - 1, _SHEET_IMAGES).round().astype(int))
-        columns = sheet_columns([samples[i].label for i in chosen])
-        pictures = [self._thumbnail(samples[i].file, _SHEET_SIDE // columns, labels) for i in chosen]
-        write_image(self.sheet, contact_sheet(pictures, columns))
+        write_image(self.sheet, self._beside(samples, shown) if shown else self._sheet(samples))
         self._write(finished=True, images=list(samples))
         self.preview.unlink(missing_ok=True)
         shutil.rmtree(self.candidates, ignore_errors=True)
 
-    def _thumbnail(self, file: str, side: int, labels: bool) -> npt.NDArray[np.uint8]:
-        path = self.folder / file
-        limit = math.inf  # ours, whatever its size
-        if labels:
-            image = label_colors(
-                torch.from_numpy(read_label_map(path, max_megapixels=limit).astype(np.int64))
-            )
-        else:
-            image = read_image(path, max_megapixels=limit)
+    def _sheet(self, samples: Sequence[Sample]) -> Picture:
+        chosen = np.unique(np.linspace(0, len(samples) - 1, _SHEET_IMAGES).round().astype(int))
+        columns = sheet_columns([samples[i].label for i in chosen])
+        return contact_sheet(
+            [self._thumbnail(samples[i].file, _SHEET_SIDE // columns) for i in chosen], columns
+        )
+
+    def _beside(self, samples: Sequence[Sample], shown: Mapping[str, Picture]) -> Picture:
+        """A row per map or photo: itself, then what was made from it."""
+        rows = [list(row) for _, row in itertools.groupby(samples, lambda sample: sample.source)]
+        in_row = min(max(map(len, rows)), _SHEET_IMAGES // 2)
+        rows = rows[: max(1, _SHEET_IMAGES // in_row)]
+        side = _SHEET_SIDE // max(len(rows), in_row + 1)
+        pictures = []
+        for row in rows:
+            images = [self._thumbnail(sample.file, side) for sample in row[:in_row]]
+            first = shown[row[0].source or ""]
+            pictures.append(resize(first, *images[0].shape[:2]))
+            pictures += images + [np.full_like(images[0], 255)] * (in_row - len(images))
+        return contact_sheet(pictures, in_row + 1)
+
+    def _thumbnail(self, file: str, side: int) -> Picture:
+        image = read_image(self.folder / file, max_megapixels=math.inf)  # ours, whatever its size
         scale = min(1.0, side / max(image.shape[:2]))
         return resize(image, *(max(1, round(length * scale)) for length in image.shape[:2]))
 

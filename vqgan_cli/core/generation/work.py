@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,15 +17,17 @@ from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
 from vqgan_cli.core.generation.rejection import BestCandidates
+from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.models.classifiers import ImageClassifier
 from vqgan_cli.core.reporting import Progress, Reporter
 
-__all__ = ["ClassShare", "SampleWork"]
+__all__ = ["SampleWork", "Share"]
 
 
-class ClassShare(NamedTuple):
-    """The share of one class in the work; for a model without classes, all of it."""
+class Share(NamedTuple):
+    """Images of one class and one template; for a model without classes and without maps, all of them."""
 
+    template: Template
     label: int | None
     name: str | None
     images: int  # to keep
@@ -42,7 +45,6 @@ class SampleWork:
         folder: SampleFolder,
         writer: CodesWriter | None,
         seed: int,
-        size: tuple[int, int],
         reporter: Reporter,
     ) -> None:
         self._drawer = drawer
@@ -50,38 +52,62 @@ class SampleWork:
         self._writer = writer
         self._without_codes = set(writer.pending()) if writer else set[int]()
         self._seed = seed
-        self._size = size
         self._reporter = reporter
 
-    def draw_all(self, plan: Sequence[ClassShare]) -> list[Sample]:
+    def draw_all(self, plan: Sequence[Share]) -> list[Sample]:
         """Draw every image, in batches that are the same in every call, so that resuming changes nothing."""
         samples = [
             self._sample(entry, number, index=entry.first + number)
             for entry in plan
             for number in range(entry.images)
         ]
-        step = self._drawer.batch
-        batches = [range(start, min(start + step, len(samples))) for start in range(0, len(samples), step)]
-        batches = [batch for batch in batches if any(self._is_missing(i, samples[i]) for i in batch)]
+        templates = [entry.template for entry in plan for _ in range(entry.images)]
+        batches = [
+            batch
+            for batch in self._batches([template.grid for template in templates])
+            if any(self._is_missing(place, samples[place]) for place in batch)
+        ]
         if not batches:
             return samples
-        with self._progress(sum(map(len, batches))) as progress:
+        cells = sum(math.prod(templates[place].grid) for batch in batches for place in batch)
+        with self._progress(sum(map(len, batches)), cells) as progress:
             for batch in batches:
-                codes = self._draw(batch.start, [samples[index].label for index in batch], progress)
-                for index, row, picture in zip(batch, codes, self._drawer.pictures(codes), strict=True):
-                    self._write(index, samples[index], row, picture)
+                codes = self._draw(
+                    samples[batch.start].index,
+                    [templates[place] for place in batch],
+                    [samples[place].label for place in batch],
+                    progress,
+                )
+                for place, row, picture in zip(batch, codes, self._drawer.pictures(codes), strict=True):
+                    photo = templates[place].photo
+                    self._write(place, samples[place], row, photo.finish(picture) if photo else picture)
         return samples
 
-    def draw_best(self, plan: Sequence[ClassShare], scorer: ImageClassifier) -> list[Sample]:
+    def _batches(self, grids: Sequence[tuple[int, int]]) -> Iterator[range]:
+        """Runs of images of one grid, no longer than what is drawn at a time."""
+        start = 0
+        while start < len(grids):
+            end = start + 1
+            while (
+                end < len(grids)
+                and grids[end] == grids[start]
+                and end - start < self._drawer.batch(grids[start])
+            ):
+                end += 1
+            yield range(start, end)
+            start = end
+
+    def draw_best(self, plan: Sequence[Share], scorer: ImageClassifier) -> list[Sample]:
         """Draw the candidates of each class, and write those that the scorer finds likeliest, the best first."""
         samples: list[Sample] = []
-        with self._progress(sum(entry.drawn for entry in plan)) as progress:
+        images = sum(entry.drawn for entry in plan)
+        with self._progress(images, images * math.prod(plan[0].template.grid)) as progress:
             for entry in plan:
                 places = range(len(samples), len(samples) + entry.images)
                 known = [self._folder.known[file] for file in entry.files if file in self._folder.known]
                 if len(known) == len(places) and not any(map(self._is_missing, places, known)):
                     samples += known
-                    progress.skip(entry.drawn)
+                    progress.skip(entry.drawn, entry.template.grid)
                     continue
                 best = self._best(entry, scorer, progress)
                 found = [
@@ -94,36 +120,44 @@ class SampleWork:
                 samples += found
         return samples
 
-    def _best(self, entry: ClassShare, scorer: ImageClassifier, progress: _CodeProgress) -> BestCandidates:
+    def _best(self, entry: Share, scorer: ImageClassifier, progress: _CodeProgress) -> BestCandidates:
         """The best candidates of a class, drawing those that were not drawn before."""
         self._folder.candidates.mkdir(exist_ok=True)
         path = self._folder.candidates / f"{entry.label}.npz"
-        best = BestCandidates(path, entry.images, self._drawer.grid)
-        progress.skip(best.seen)
+        grid = entry.template.grid
+        best = BestCandidates(path, entry.images, grid)
+        progress.skip(best.seen, grid)
         while best.seen < entry.drawn:
-            labels = [entry.label] * min(self._drawer.batch, entry.drawn - best.seen)
+            count = min(self._drawer.batch(grid), entry.drawn - best.seen)
             first = entry.first + best.seen
-            codes = self._draw(first, labels, progress)
+            codes = self._draw(first, [entry.template] * count, [entry.label] * count, progress)
             pictures = torch.from_numpy(np.stack(self._drawer.pictures(codes))).permute(0, 3, 1, 2)
             device = next(scorer.parameters()).device
             scores = scorer(pictures.to(device))[:, entry.label].double().cpu().numpy()
             best.add(first, scores, codes)
         return best
 
-    def _draw(self, first: int, labels: list[int | None], progress: _CodeProgress) -> npt.NDArray[np.int64]:
+    def _draw(
+        self,
+        first: int,
+        templates: Sequence[Template],
+        labels: Sequence[int | None],
+        progress: _CodeProgress,
+    ) -> npt.NDArray[np.int64]:
         self._drawer.require_going()
-        codes = self._drawer.codes(first, labels, progress.within_batch)
-        progress.batch_done(len(labels))
+        codes = self._drawer.codes(first, templates, labels, progress.within_batch)
+        progress.batch_done(len(labels), codes.size)
         return codes
 
-    def _sample(self, entry: ClassShare, number: int, *, index: int, score: float | None = None) -> Sample:
+    def _sample(self, entry: Share, number: int, *, index: int, score: float | None = None) -> Sample:
         return Sample(
             file=entry.files[number],
             index=index,
             seed=self._seed,
-            size=self._size,
+            size=self._drawer.pixels(entry.template.grid),
             label=entry.label,
             class_name=entry.name,
+            source=entry.template.name or None,
             score=score,
         )
 
@@ -135,24 +169,25 @@ class SampleWork:
     ) -> None:
         if self._writer is not None and place in self._without_codes:
             label = -1 if sample.label is None else sample.label
-            self._writer.add(place, codes, name=sample.file, size=self._size, resized=self._size, label=label)
+            self._writer.add(
+                place, codes, name=sample.file, size=sample.size, resized=sample.size, label=label
+            )
         if not (self._folder.folder / sample.file).exists():
             write_image(self._folder.folder / sample.file, picture)
 
     @contextmanager
-    def _progress(self, images: int) -> Iterator[_CodeProgress]:
-        cells = self._drawer.grid[0] * self._drawer.grid[1]
-        with self._reporter.progress("drawing", images * cells, "codes") as progress:
-            yield _CodeProgress(progress, images, cells)
+    def _progress(self, images: int, cells: int) -> Iterator[_CodeProgress]:
+        with self._reporter.progress("drawing", cells, "codes") as progress:
+            yield _CodeProgress(progress, images)
 
 
 class _CodeProgress:
     """Counts codes of all batches."""
 
-    def __init__(self, progress: Progress, images: int, cells: int) -> None:
+    def __init__(self, progress: Progress, images: int) -> None:
         self._progress = progress
         self._images = images
-        self._cells = cells
+        self._images_done = 0
         self._done = 0
         self._drawn = 0
         self._started = time.monotonic()
@@ -160,18 +195,19 @@ class _CodeProgress:
     def within_batch(self, codes: int) -> None:
         """So many codes of the batch are drawn."""
         rate = (self._drawn + codes) / max(time.monotonic() - self._started, 1e-9)
-        done = self._done * self._cells + codes
         values = {
             "codes/s": f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}",
-            "images": f"{done // self._cells} of {self._images}",
+            "images": f"{self._images_done} of {self._images}",
         }
-        self._progress.update(done, values)
+        self._progress.update(self._done + codes, values)
 
-    def batch_done(self, images: int) -> None:
-        """The batch that was watched has so many images."""
-        self._drawn += images * self._cells
-        self._done += images
+    def batch_done(self, images: int, codes: int) -> None:
+        """The batch that was watched has so many images and codes."""
+        self._drawn += codes
+        self._done += codes
+        self._images_done += images
 
-    def skip(self, images: int) -> None:
+    def skip(self, images: int, grid: tuple[int, int]) -> None:
         """So many images were drawn by an earlier call."""
-        self._done += images
+        self._images_done += images
+        self._done += images * math.prod(grid)

@@ -27,7 +27,8 @@ class TokenizerOutput:
 class Tokenizer(nn.Module):
     """Images [B, 3, H, W] in [-1, 1] to codes int64 [B, H/f, W/f] and back.
 
-    Also label maps, one-hot [B, classes, H, W] in and logits out, by ``in_channels`` and ``out_channels``.
+    Also label maps, one-hot [B, classes, H, W] in and logits out, and single values in [-1, 1] such as depth: one
+    channel is a value, three are a picture, any other number is one of classes.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -48,6 +49,11 @@ class Tokenizer(nn.Module):
     def codebook_size(self) -> int:
         """K: codes are integers below this."""
         return self.quantizer.codebook_size
+
+    @property
+    def makes_labels(self) -> bool:
+        """Whether the output are logits of classes."""
+        return self.config.out_channels not in (1, 3)
 
     @property
     def last_layer(self) -> Tensor:
@@ -94,7 +100,7 @@ class Tokenizer(nn.Module):
             codes: integers [B, h, w], each below ``codebook_size``.
 
         Returns:
-            float32 [B, 3, h*f, w*f] clamped to [-1, 1]; for label maps class indices, int64 [B, h*f, w*f].
+            float32 [B, 3 or 1, h*f, w*f] clamped to [-1, 1]; for label maps class indices, int64 [B, h*f, w*f].
 
         Raises:
             UsageError: the shape is wrong or a code is outside the codebook.
@@ -114,7 +120,7 @@ class Tokenizer(nn.Module):
 
     def pixels(self, output: Tensor) -> Tensor:
         """What the decoder's raw output shows: clamped images, or the likeliest class of each pixel."""
-        return output.clamp(-1, 1) if self.config.out_channels == 3 else output.argmax(1)
+        return output.argmax(1) if self.makes_labels else output.clamp(-1, 1)
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Label maps [B, H, W] to the tokenizer's input, float32 [B, in_channels, H, W].

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import PartialState
@@ -17,7 +16,9 @@ from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
 from vqgan_cli.core.batching import Background, full_batches
 from vqgan_cli.core.data.codes import Codes, check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import safe_name
-from vqgan_cli.core.data.images import contact_sheet, to_uint8, write_image
+from vqgan_cli.core.data.images import contact_sheet, write_image
+from vqgan_cli.core.data.maps import MapKind, build_map_kind
+from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.errors import CodesError, MemoryLimitError, OutputError, StoppedError, UsageError
@@ -25,7 +26,6 @@ from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.training.validation import label_colors
 
 __all__ = ["DecodeOptions", "decode"]
 
@@ -78,8 +78,10 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     info = read_model_info(options.tokenizer)
     check_fingerprint(codes, info.fingerprint, force=options.force)
     codes.validate(info.config.tokenizer.codebook_size)
-    if info.config.data.kind == "segmentation" and not options.grid:
-        _check_label_format(info.config.tokenizer.out_channels, options)
+    kind = info.config.data.kind
+    map_kind = None if kind == "image" else build_map_kind(kind, info.config.data.maps)
+    if kind in ("segmentation", "depth") and options.format != "png" and not options.grid:
+        raise UsageError(f"{kind} maps are written as png: other formats would change their values")
     device = resolve_device(options.device)
     state = PartialState(cpu=device.type == "cpu")
     if state.num_processes > 1:
@@ -97,7 +99,7 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     else:
         share = range(state.process_index, shown, state.num_processes)
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
-        cells = _decode_all(codes, share, tokenizer, targets, options, stop, reporter)
+        cells = _decode_all(codes, share, tokenizer, map_kind, targets, options, stop, reporter)
         reason = stop.agreed(device)
     if reason:
         raise StoppedError(
@@ -111,15 +113,6 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     state.wait_for_everyone()
     state.destroy_process_group()  # its threads may abort a process that exits with them
     return targets
-
-
-def _check_label_format(classes: int, options: DecodeOptions) -> None:
-    if options.format != "png":
-        raise UsageError("label maps are written as png: other formats would change the labels")
-    if classes > 256:
-        raise UsageError(
-            f"label maps of {classes} classes do not fit into 8 bits", hint="decode them with --grid"
-        )
 
 
 def _targets(codes: Codes, options: DecodeOptions) -> list[Path]:
@@ -157,6 +150,7 @@ def _decode_all(
     codes: Codes,
     share: range,
     tokenizer: Tokenizer,
+    map_kind: MapKind | None,
     targets: list[Path],
     options: DecodeOptions,
     stop: StopRequest,
@@ -172,7 +166,10 @@ def _decode_all(
     def finish(index: int, image: npt.NDArray[Any]) -> None:
         if not options.keep_size:
             image = _restored(codes, index, image, tokenizer.downsampling)
-        write_image(targets[index], image, quality=options.quality)
+        if map_kind is not None and options.format == "png":
+            map_kind.write(targets[index], image)
+        else:
+            write_image(targets[index], image, quality=options.quality)
 
     with (
         reporter.progress("decoding", len(share), "images") as progress,
@@ -188,15 +185,9 @@ def _decode_all(
                     f"out of memory on {device} with {batch_size} grids of {batch.shape[1]}x{batch.shape[2]}",
                     hint=f"try --batch-size {max(1, batch_size // 2)} or --precision bf16",
                 ) from error
-            for index, decoded in zip(indices, output, strict=False):
-                if decoded.ndim == 3:
-                    image = to_uint8(decoded.permute(1, 2, 0).numpy())
-                elif options.grid:
-                    image = label_colors(decoded)
-                else:
-                    image = decoded.numpy().astype(np.uint8)
+            for index, image in zip(indices, to_arrays(output), strict=False):
                 if options.grid:
-                    cells[index] = image
+                    cells[index] = map_kind.picture(image) if map_kind else image
                 else:
                     writers.submit(finish, index, image)
             done += len(indices)

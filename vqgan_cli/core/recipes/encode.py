@@ -17,6 +17,7 @@ from vqgan_cli.core.batching import full_batches, prefetch
 from vqgan_cli.core.data.codes_format import CodesMetadata, Failure
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
 from vqgan_cli.core.data.sources import ImageSource, open_source
+from vqgan_cli.core.data.tensors import to_input, to_tensor
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
 from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.errors import ImageError, MemoryLimitError, StoppedError, UsageError
@@ -25,7 +26,6 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sizes import nearest_multiples
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.training.validation import to_input
 
 __all__ = ["EncodeOptions", "EncodeResult", "encode"]
 
@@ -92,6 +92,7 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
     source = open_source(
         options.source,
         kind=info.config.data.kind,
+        maps=info.config.data.maps,
         background=info.config.data.background,
         max_megapixels=info.config.data.max_megapixels,
         synthetic_size=size or info.config.data.size,
@@ -180,7 +181,7 @@ def _encode_pending(
     pending = writer.pending()
     batch_size = options.batch_size if size is not None else 1  # native sizes differ
     sizes: dict[int, _Prepared] = {}
-    classes = tokenizer.config.in_channels  # of label maps
+    classes = tokenizer.config.in_channels if tokenizer.makes_labels else None
 
     def prepare(index: int) -> _Prepared:
         try:
@@ -188,15 +189,15 @@ def _encode_pending(
             original = image.shape[:2] if size is None else source.size(index)
         except ImageError as error:
             return _Prepared(index, None, reason=error.reason)
-        if image.ndim == 2 and image.max() >= classes:
+        if classes is not None and image.max() >= classes:
             return _Prepared(
                 index, None, reason=f"has label {image.max()}; the tokenizer knows 0 to {classes - 1}"
             )
         if size is None:
             image = round_to_multiple(image, tokenizer.downsampling)
-            return _Prepared(index, image, original, image.shape[:2])
+            return _Prepared(index, source.finish(image), original, image.shape[:2])
         image, resized = cover_crop(image, *size)
-        return _Prepared(index, image, original, resized)
+        return _Prepared(index, source.finish(image), original, resized)
 
     def readable() -> Iterator[tuple[int, npt.NDArray[Any]]]:
         threads = os.cpu_count() or 1
@@ -213,8 +214,7 @@ def _encode_pending(
     done = 0
     with reporter.progress("encoding", len(pending), "images") as progress:
         for indices, pixels in full_batches(readable(), batch_size):
-            batch = torch.from_numpy(pixels if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2))
-            images = to_input(batch.long() if batch.ndim == 3 else batch, tokenizer, device)
+            images = to_input(torch.stack([to_tensor(each) for each in pixels]), tokenizer, device)
             try:
                 with autocast_for(device, options.precision):
                     codes = (

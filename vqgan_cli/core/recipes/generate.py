@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,10 +21,13 @@ from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import CodesError, UsageError
 from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.generation.class_names import ClassNames
+from vqgan_cli.core.generation.completion import visible_share
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
+from vqgan_cli.core.generation.inputs import completion, maps_of_codes, maps_of_files, variation
 from vqgan_cli.core.generation.rejection import load_scorer
-from vqgan_cli.core.generation.work import ClassShare, SampleWork
+from vqgan_cli.core.generation.templates import Template
+from vqgan_cli.core.generation.work import SampleWork, Share
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.sizes import nearest_multiples
@@ -40,7 +44,7 @@ class GenerateOptions:
         model: transformer file or run folder.
         out: folder of the images.
         classes: text of ``--class``; None: all classes in turn, in an order drawn from the seed.
-        images: images of each class that is named, else in all.
+        images: images of each class that is named, or of each map; else in all.
         size: (height, width) in pixels; None: the training size.
         temperature: divides the logits; 0: greedy.
         top_k: draw among the k likeliest codes; 0: all.
@@ -50,6 +54,13 @@ class GenerateOptions:
         stride: cells that the window moves at a time, for images larger than those of the training.
         max_batch: images, or cells of one large image, that are drawn at once.
         seed: of all random numbers.
+        condition: maps for a model that draws by maps: file, folder, glob, list of paths, or codes file.
+        from_images: ``condition`` names pictures, from which the maps are computed.
+        complete: photo of which the ``known`` part is kept.
+        known: text of ``--known``, see `parse_known`.
+        blend: keep the known pixels themselves, with a soft seam.
+        variations: photo of which a share ``strength`` of the codes is drawn anew.
+        strength: 0 to 1.
         codes: codes file to write too, ``.npy``.
         keep: share of the candidates that stays after rejection; None: no rejection.
         scorer: classifier for the rejection, see `load_scorer`.
@@ -71,6 +82,13 @@ class GenerateOptions:
     stride: int = 1
     max_batch: int = 16
     seed: int = 0
+    condition: str | None = None
+    from_images: bool = False
+    complete: Path | None = None
+    known: str = ""
+    blend: bool = False
+    variations: Path | None = None
+    strength: float = 0.5
     codes: Path | None = None
     keep: float | None = None
     scorer: str = "torchvision:resnet101"
@@ -101,7 +119,8 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
     size = _image_size(options, model)
     settings = _sampling_settings(options, model)
     names = ClassNames(model.classes, model.prior.spec.condition_size)
-    plan = _plan(options, model, names)
+    templates = _templates(options, model, size)
+    plan = _plan(options, model, names, templates)
     scorer, scorer_fingerprint = None, None
     if options.keep is not None:
         if not names.is_imagenet:
@@ -110,6 +129,7 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
                 f"this one has {f'{names.count} classes of its own' if names.count else 'no classes'}"
             )
         scorer, scorer_fingerprint = load_scorer(options.scorer)
+    files = [file for entry in plan for file in entry.files]
     folder = SampleFolder(
         options.out,
         {
@@ -119,6 +139,7 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
             "classes": [entry.label for entry in plan] if options.classes else None,
             "images": options.images,
             "size": size,
+            "templates": _digest(templates),
             "temperature": settings.temperature,
             "top_k": settings.top_k,
             "top_p": settings.top_p,
@@ -132,29 +153,30 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
             "scorer": options.scorer if scorer else None,
             "scorer_fingerprint": scorer_fingerprint,
         },
-        [file for entry in plan for file in entry.files],
+        files,
         force=options.force,
     )
-    _announce(plan, size, model, reporter)
+    _announce(plan, model, reporter)
     if there := len(folder.files) - len(folder.missing(folder.files)):
         reporter.info(f"going on: {there} of them {'is' if there == 1 else 'are'} there already")
-    grid = (size[0] // model.tokenizer.downsampling, size[1] // model.tokenizer.downsampling)
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
-        with _codes_writer(options, model, size, names, folder) as writer:
-            drawer = ImageDrawer(model, settings, grid, options.precision, stop, folder.preview)
-            work = SampleWork(drawer, folder, writer, settings.seed, size, reporter)
+        with _codes_writer(options, model, templates, names, folder) as writer:
+            drawer = ImageDrawer(model, settings, options.precision, stop, folder.preview)
+            work = SampleWork(drawer, folder, writer, settings.seed, reporter)
             samples = work.draw_all(plan) if scorer is None else work.draw_best(plan, scorer.to(device))
             if writer is not None:
                 writer.finalise()
         if not folder.finished or folder.candidates.exists():
-            folder.finish(samples, labels=drawer.makes_label_maps)
+            folder.finish(samples, {each.name: each.shown for each in templates if each.shown is not None})
     return GenerateResult(samples, folder.sheet, options.codes)
 
 
-def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int]:
+def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int] | None:
+    """What was asked for."""
+    if options.size is None:
+        return None
     f = model.tokenizer.downsampling
-    rows, columns = model.prior.spec.grid
-    height, width = options.size or (rows * f, columns * f)
+    height, width = options.size
     if height % f or width % f:
         raise UsageError(
             f"--size {height}x{width} is not a multiple of this model's f = {f}",
@@ -162,6 +184,53 @@ def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int]
             + " and ".join(nearest_multiples(height, width, f)),
         )
     return height, width
+
+
+def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, int] | None) -> list[Template]:
+    """What images start from, in the order in which they are drawn."""
+    encoder = model.map_encoder
+    if encoder is None and options.condition is not None:
+        raise UsageError(f"--condition {options.condition}: this model was trained without maps")
+    if encoder is not None and options.condition is None:
+        raise UsageError(
+            f"this model draws by {encoder.map_kind.name} maps, and none is given",
+            hint="name a file or a folder: --condition MAP",
+        )
+    maps: list[Template] = []
+    if options.condition is not None:
+        if options.condition.endswith(".npy") and Path(options.condition).with_suffix(".json").exists():
+            if size is not None:
+                raise UsageError("--size: codes have a size of their own", hint="leave it out")
+            maps = maps_of_codes(Path(options.condition), model)
+        else:
+            maps = maps_of_files(options.condition, model, size, from_images=options.from_images)
+    photo = options.complete or options.variations
+    if photo is None:
+        f = model.tokenizer.downsampling
+        grid = (size[0] // f, size[1] // f) if size else model.prior.spec.grid
+        return maps or [Template(grid)]
+    if len(maps) > 1:
+        raise UsageError("--complete and --variations take one map, that of the photo")
+    condition = maps[0].condition if maps else None
+    if condition is not None:
+        size = (condition.shape[0] * encoder.downsampling, condition.shape[1] * encoder.downsampling)  # type: ignore[union-attr]
+    if options.complete is not None:
+        seam = model.tokenizer.downsampling if options.blend else None
+        return [completion(photo, options.known, model, size, seam, condition)]
+    return [variation(photo, options.strength, model, size, condition)]
+
+
+def _digest(templates: Sequence[Template]) -> str | None:
+    """Hash of everything in the templates that images depend on; None where that is their grid alone."""
+    digest = hashlib.sha256()
+    for template in templates:
+        digest.update(f"{template.name} {template.grid}".encode())
+        photo = template.photo
+        arrays = [template.condition, *((photo.codes, photo.picture, photo.mask) if photo else ())]
+        for array in arrays:
+            digest.update(b"-" if array is None else array.tobytes())
+        digest.update(f"{photo.strength} {photo.seam}".encode() if photo else b"-")
+    return digest.hexdigest()[:16] if any(each.name for each in templates) else None
 
 
 def _sampling_settings(options: GenerateOptions, model: Transformer) -> SamplingSettings:
@@ -183,13 +252,13 @@ def _sampling_settings(options: GenerateOptions, model: Transformer) -> Sampling
     return SamplingSettings(**given, stride=options.stride, max_batch=options.max_batch, seed=options.seed)
 
 
-def _plan(options: GenerateOptions, model: Transformer, names: ClassNames) -> list[ClassShare]:
-    """Which images to draw, class by class."""
+def _plan(
+    options: GenerateOptions, model: Transformer, names: ClassNames, templates: Sequence[Template]
+) -> list[Share]:
+    """Which images to draw: of each template, class by class."""
     spec = model.prior.spec
-    if spec.condition not in ("none", "class"):
-        raise UsageError(f"{str(model.info.path)!r} draws by an image, which generate cannot give it yet")
     wanted: dict[int | None, int]
-    if spec.condition == "none":
+    if spec.condition != "class":
         if options.classes is not None:
             raise UsageError(
                 f"--class {options.classes}: this model was trained without classes", hint="leave --class out"
@@ -202,13 +271,16 @@ def _plan(options: GenerateOptions, model: Transformer, names: ClassNames) -> li
         wanted = dict(Counter(int(order[i % len(order)]) for i in range(options.images)))
     plan = []
     first = 0
-    for label, images in wanted.items():
-        drawn = images if options.keep is None else max(images, round(images / options.keep))
-        stem = "" if label is None else f"{label:0{len(str(names.count - 1))}d}-{_slug(names.name(label))}-"
-        files = [f"{stem}{number:04d}.png" for number in range(images)]
-        name = None if label is None else names.name(label)
-        plan.append(ClassShare(label, name, images, drawn, first, files))
-        first += drawn
+    for template in templates:
+        for label, images in wanted.items():
+            drawn = images if options.keep is None else max(images, round(images / options.keep))
+            stem = f"{template.name}-" if template.name else ""
+            name = None if label is None else names.name(label)
+            if label is not None and name is not None:
+                stem += f"{label:0{len(str(names.count - 1))}d}-{_slug(name)}-"
+            files = [f"{stem}{number:04d}.png" for number in range(images)]
+            plan.append(Share(template, label, name, images, drawn, first, files))
+            first += drawn
     return plan
 
 
@@ -217,27 +289,42 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w]+", "-", name).strip("-")[:40]
 
 
-def _announce(
-    plan: Sequence[ClassShare], size: tuple[int, int], model: Transformer, reporter: Reporter
-) -> None:
+def _announce(plan: Sequence[Share], model: Transformer, reporter: Reporter) -> None:
     images = sum(entry.images for entry in plan)
     drawn = sum(entry.drawn for entry in plan)
     what = "1 image" if images == 1 else f"{images} images"
     if drawn > images:
         what += f", the best of {drawn}"
     classes = ""
-    if plan[0].label is not None:
-        shown = ", ".join(f"{entry.label} ({entry.name})" for entry in plan[:5])
-        more = f" and {len(plan) - 5} more" if len(plan) > 5 else ""
-        classes = f" of {'class' if len(plan) == 1 else 'classes'} {shown}{more}"
-    reporter.info(f"{what}, {size[0]}x{size[1]} (height x width){classes}, model {model.info.path}")
+    labels = {entry.label: entry.name for entry in plan if entry.label is not None}
+    if labels:
+        shown = ", ".join(f"{label} ({name})" for label, name in list(labels.items())[:5])
+        more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+        classes = f" of {'class' if len(labels) == 1 else 'classes'} {shown}{more}"
+    f = model.tokenizer.downsampling
+    sizes = sorted({entry.template.grid for entry in plan})
+    size = " and ".join(f"{rows * f}x{columns * f}" for rows, columns in sizes[:3])
+    size += ", ..." if len(sizes) > 3 else ""
+    of_maps = ""
+    if model.map_encoder is not None:
+        count = len({entry.template.name for entry in plan})
+        of_maps = f", by {count} {model.map_encoder.map_kind.name} map{'s' if count > 1 else ''}"
+    reporter.info(f"{what}, {size} (height x width){classes}{of_maps}, model {model.info.path}")
+    photo = plan[0].template.photo
+    if photo is not None and photo.mask is not None:
+        known = photo.known(0, 0) >= 0
+        seen = visible_share(model.prior.config.order, known)
+        reporter.info(
+            f"{known.mean():.0%} of the codes are kept; {seen:.0%} of them come before the first one that is drawn "
+            f"(order {model.prior.config.order}), and a code sees only what comes before it"
+        )
 
 
 @contextmanager
 def _codes_writer(
     options: GenerateOptions,
     model: Transformer,
-    size: tuple[int, int],
+    templates: Sequence[Template],
     names: ClassNames,
     folder: SampleFolder,
 ) -> Iterator[CodesWriter | None]:
@@ -255,13 +342,17 @@ def _codes_writer(
                 raise CodesError(f"{str(target)!r} has {len(earlier)} images in place of {len(folder.files)}")
             yield None
             return
+    f = model.tokenizer.downsampling
+    grids = {template.grid for template in templates}
+    size = [side * f for side in templates[0].grid] if len(grids) == 1 else None
     metadata = CodesMetadata(
         codebook_size=model.tokenizer.codebook_size,
         downsampling=model.tokenizer.downsampling,
         fingerprint=model.info.prior["tokenizer_fingerprint"],
         tokenizer=str(options.model),
         source=source,
-        size=size,
+        sizing="crop" if size else "native",
+        size=(size[0], size[1]) if size else None,
         precision=options.precision,
         classes=tuple(names.name(index) for index in range(names.count)),
     )

@@ -12,7 +12,7 @@ from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.dataset import make_loader
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.sources import SyntheticSource
-from vqgan_cli.core.data.training_sets import TrainingSets, open_training_sets
+from vqgan_cli.core.data.training_sets import TrainingSets, found_classes, open_training_sets
 from vqgan_cli.core.errors import WeightsError
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
@@ -60,6 +60,7 @@ def _train(
     settings = config.train_ae
     torch.manual_seed(settings.seed)  # the same weights on every process
     sets = open_training_sets(config.data, seed=settings.seed)
+    config = _with_classes(config, sets, reporter)
     with accelerator.main_process_first():  # one download, not one per process
         config, perceptual = _perceptual_or_without(config, sets, reporter)
     experiment = AutoencoderExperiment(config, sets, perceptual, accelerator)
@@ -105,6 +106,23 @@ def _train(
     )
     failures = sorted(set(gather_object(list(experiment.failures))))
     return finish(options, session.run, outcome, failures, settings.steps)
+
+
+def _with_classes(config: ExperimentConfig, sets: TrainingSets, reporter: Reporter) -> ExperimentConfig:
+    """The experiment with channels for the classes that label maps show, where nobody gave their number."""
+    if config.data.kind != "segmentation" or config.data.maps.classes:
+        return config
+    found = found_classes(sets.train.source, sets.train.indices)
+    reporter.info(f"{found} classes found in the label maps")
+    classes = max(found, config.tokenizer.in_channels)
+    maps = config.data.maps.model_copy(update={"classes": classes})
+    channels = {"in_channels": classes, "out_channels": classes}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"maps": maps}),
+            "tokenizer": config.tokenizer.model_copy(update=channels),
+        }
+    )
 
 
 def _perceptual_or_without(

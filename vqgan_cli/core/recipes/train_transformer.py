@@ -5,16 +5,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from vqgan_cli.core.artifacts import ModelInfo, load_tokenizer, read_model_info
-from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.condition import MapEncoder
+from vqgan_cli.core.config import ExperimentConfig, FirstStageConfig
 from vqgan_cli.core.data.labels import labels_of, read_labels
+from vqgan_cli.core.data.maps import build_map_kind
+from vqgan_cli.core.data.pairs import Pairs
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.sources import ImageSource
-from vqgan_cli.core.data.training_sets import open_training_sets
+from vqgan_cli.core.data.training_sets import Divided, divide_pairs, divide_source, found_classes
 from vqgan_cli.core.errors import DataError, StoppedError, UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.models.tokenizer import Tokenizer
@@ -31,7 +35,7 @@ from vqgan_cli.core.training.run import (
     open_checkpoint,
     open_session,
 )
-from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
+from vqgan_cli.core.training.run_folder import CONDITION_FILE, TOKENIZER_FILE
 from vqgan_cli.core.training.transformer_experiment import TransformerExperiment, code_batches, describe
 
 __all__ = ["TrainTransformerOptions", "train_transformer"]
@@ -43,9 +47,11 @@ class TrainTransformerOptions(RunOptions):
 
     Attributes:
         tokenizer: model file or run folder of the first stage.
+        condition_tokenizer: the same of the maps' own tokenizer; None where they have none.
     """
 
     tokenizer: Path = Path()
+    condition_tokenizer: Path | None = None
 
 
 def train_transformer(
@@ -57,20 +63,40 @@ def train_transformer(
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when everything is saved.
     """
     info = read_model_info(options.tokenizer)
-    config = _with_tokenizer(config, info)
+    condition = read_model_info(options.condition_tokenizer) if options.condition_tokenizer else None
+    config = _with_tokenizers(config, info, condition)
     with open_session(config.train_transformer, options, reporter) as session:
-        return _train(config, options, info, reporter, session)
+        return _train(config, options, info, condition, reporter, session)
 
 
-def _with_tokenizer(config: ExperimentConfig, info: ModelInfo) -> ExperimentConfig:
-    """The experiment with the architecture and the image size of the tokenizer that is there."""
+def _with_tokenizers(
+    config: ExperimentConfig, info: ModelInfo, condition: ModelInfo | None
+) -> ExperimentConfig:
+    """The experiment with the architectures and the image size of the tokenizers that are there."""
     if info.config.data.kind != "image":
         raise UsageError(
-            "this tokenizer is one of label maps; the first stage of a transformer is one of pictures"
+            f"{str(info.path)!r} is a tokenizer of {info.config.data.kind} maps; the first stage of a transformer is "
+            "one of pictures",
+            hint="name one with --ae; that of the maps is --condition-ae",
         )
-    data = config.data.model_copy(update={"size": info.config.data.size, "resize": 0, "kind": "image"})
+    update: dict[str, Any] = {"size": info.config.data.size, "resize": 0, "kind": "image"}
+    new_condition = config.condition
+    if condition is not None:
+        theirs = condition.config
+        if theirs.data.kind != config.condition.kind:
+            raise UsageError(
+                f"{str(condition.path)!r} is a tokenizer of {theirs.data.kind!r} data, not of {config.condition.kind}"
+            )
+        update["maps"] = theirs.data.maps
+        stage = FirstStageConfig(tokenizer=theirs.tokenizer, train_ae=theirs.train_ae)
+        new_condition = config.condition.model_copy(update={"first_stage": stage})
     return config.model_copy(
-        update={"data": data, "tokenizer": info.config.tokenizer, "train_ae": info.config.train_ae}
+        update={
+            "data": config.data.model_copy(update=update),
+            "tokenizer": info.config.tokenizer,
+            "train_ae": info.config.train_ae,
+            "condition": new_condition,
+        }
     )
 
 
@@ -78,14 +104,20 @@ def _train(
     config: ExperimentConfig,
     options: TrainTransformerOptions,
     info: ModelInfo,
+    condition: ModelInfo | None,
     reporter: Reporter,
     session: Session,
 ) -> TrainResult:
     settings, accelerator = config.train_transformer, session.accelerator
     tokenizer = load_tokenizer(info.path, accelerator.device)
+    parts = _parts(config, reporter)
+    config = _with_classes(config, parts, reporter)
+    map_encoder = _map_encoder(config, tokenizer, info, condition, accelerator.device)
     with accelerator.main_process_first():  # the others find the codes in the cache
         try:
-            name, train_codes, held_out = _code_sets(config, tokenizer, info.fingerprint, session, reporter)
+            name, train_codes, held_out = _code_sets(
+                config, parts, tokenizer, info.fingerprint, map_encoder, session, reporter
+            )
         except InterruptedError:
             reason = session.stop.pending() or "interrupted"
             raise StoppedError(
@@ -93,7 +125,9 @@ def _train(
                 exit_code=143 if reason == "terminated" else 130,
             ) from None
     torch.manual_seed(settings.seed)  # the same weights on every process
-    experiment = TransformerExperiment(config, train_codes, held_out, tokenizer, accelerator, data_name=name)
+    experiment = TransformerExperiment(
+        config, train_codes, held_out, tokenizer, map_encoder, accelerator, data_name=name
+    )
     images_per_step = settings.batch_size * settings.accumulate * accelerator.num_processes
     start, seen = 0, 0
     best: dict[str, float] = {}
@@ -105,9 +139,10 @@ def _train(
     experiment.samples_per_step = images_per_step
 
     session.begin(config, settings.steps, start, options, reporter)
-    if session.run is not None and not (options.out / TOKENIZER_FILE).exists():
-        with staged_file(options.out / TOKENIZER_FILE) as staging:  # so that the run depends on no other
-            shutil.copyfile(info.path, staging)
+    for name, used in ((TOKENIZER_FILE, info), (CONDITION_FILE, condition)):
+        if session.run is not None and used is not None and not (options.out / name).exists():
+            with staged_file(options.out / name) as staging:  # so that the run depends on no other
+                shutil.copyfile(used.path, staging)
     reporter.facts(f"train-transformer: {config.name}", describe(experiment, options.out, start))
     sampler = SeededBatchSampler(
         len(train_codes),
@@ -138,8 +173,75 @@ def _train(
     return finish(options, session.run, outcome, failures, settings.steps)
 
 
+def _parts(config: ExperimentConfig, reporter: Reporter) -> Divided[ImageSource] | None:
+    """Training and validation images, with their maps if the condition is one; None to train on a codes file."""
+    settings, kind = config.train_transformer, config.condition.map_kind
+    if settings.codes is not None:
+        if kind is not None:
+            raise UsageError(
+                f"a codes file has no {kind} maps",
+                hint="name the images and their maps with --data, without --codes",
+            )
+        return None
+    if kind is None:
+        return divide_source(config.data, seed=settings.seed)
+    parts = divide_pairs(config.data, kind, seed=settings.seed)
+    for pairs in {id(each): each for each in (parts.train, parts.validation)}.values():
+        if pairs.unmatched:
+            shown = ", ".join(map(repr, pairs.unmatched[:5])) + (", ..." if len(pairs.unmatched) > 5 else "")
+            reporter.warning(
+                f"{len(pairs.unmatched)} files of {pairs.name!r} have no partner, left out: {shown}"
+            )
+    return cast("Divided[ImageSource]", parts)
+
+
+def _with_classes(
+    config: ExperimentConfig, parts: Divided[ImageSource] | None, reporter: Reporter
+) -> ExperimentConfig:
+    """The experiment with the number of classes that label maps show, where they are codes and nobody gave it."""
+    maps = config.data.maps
+    if config.condition.kind != "segmentation" or config.condition.tokenizer != "none" or maps.classes:
+        return config
+    assert parts is not None
+    assert isinstance(parts.train, Pairs)
+    classes = found_classes(parts.train.maps, parts.train_indices)
+    reporter.info(f"{classes} classes found in the label maps")
+    maps = maps.model_copy(update={"classes": classes})
+    return config.model_copy(update={"data": config.data.model_copy(update={"maps": maps})})
+
+
+def _map_encoder(
+    config: ExperimentConfig,
+    tokenizer: Tokenizer,
+    info: ModelInfo,
+    condition: ModelInfo | None,
+    device: torch.device,
+) -> MapEncoder | None:
+    kind = config.condition.map_kind
+    if kind is None:
+        return None
+    map_kind = build_map_kind(kind, config.data.maps)
+    if condition is not None:
+        own = load_tokenizer(condition.path, device)
+        return MapEncoder(map_kind, own, tokenizer.downsampling, condition.fingerprint)
+    if config.condition.tokenizer == "same":
+        return MapEncoder(map_kind, tokenizer, tokenizer.downsampling, info.fingerprint)
+    if config.condition.tokenizer == "own":
+        raise UsageError(
+            f"the {kind} maps have a tokenizer of their own, and none is named",
+            hint="name it with --condition-ae",
+        )
+    return MapEncoder(map_kind, None, tokenizer.downsampling)
+
+
 def _code_sets(
-    config: ExperimentConfig, tokenizer: Tokenizer, fingerprint: str, session: Session, reporter: Reporter
+    config: ExperimentConfig,
+    parts: Divided[ImageSource] | None,
+    tokenizer: Tokenizer,
+    fingerprint: str,
+    map_encoder: MapEncoder | None,
+    session: Session,
+    reporter: Reporter,
 ) -> tuple[str, CodeSet, CodeSet]:
     """Name of the data, codes to train on, codes to validate on."""
     settings = config.train_transformer
@@ -154,9 +256,9 @@ def _code_sets(
         chosen = np.sort(order[held_out:])[: settings.max_images or None]
         return settings.codes, everything.part(chosen), everything.part(np.sort(order[:held_out]))
 
-    sets = open_training_sets(config.data, seed=settings.seed)
-    classes, labels = _labels(config, sets.train.source)
-    val_classes, val_labels = _labels(config, sets.validation.source)
+    assert parts is not None
+    classes, labels = _labels(config, parts.train)
+    val_classes, val_labels = _labels(config, parts.validation)
     if classes != val_classes:
         unknown = sorted(set(val_classes) - set(classes))
         if unknown:
@@ -179,15 +281,16 @@ def _code_sets(
             classes=classes,
             stop=session.stop,
             reporter=reporter,
+            map_encoder=map_encoder,
             what=name,
         )
 
-    indices = sets.train.indices[: settings.max_images or None]
-    train_codes = encoded("encoding", sets.train.source, indices, labels, settings.augmentation)
+    indices = parts.train_indices[: settings.max_images or None]
+    train_codes = encoded("encoding", parts.train, indices, labels, settings.augmentation)
     held_out_codes = encoded(
-        "encoding validation", sets.validation.source, sets.validation.indices, val_labels, "none"
+        "encoding validation", parts.validation, parts.validation_indices, val_labels, "none"
     )
-    return sets.train.source.name, train_codes, held_out_codes
+    return parts.train.name, train_codes, held_out_codes
 
 
 def _labels(config: ExperimentConfig, source: ImageSource) -> tuple[tuple[str, ...], list[int]]:

@@ -15,6 +15,8 @@ from vqgan_cli.core.artifacts import read_model_info, save_tokenizer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.failures import ReadFailures
 from vqgan_cli.core.data.images import contact_sheet, write_image
+from vqgan_cli.core.data.maps import build_map_kind
+from vqgan_cli.core.data.tensors import to_input
 from vqgan_cli.core.data.training_sets import TrainingSets
 from vqgan_cli.core.errors import ConfigError
 from vqgan_cli.core.losses import LeCam
@@ -29,7 +31,7 @@ from vqgan_cli.core.training.ema import WeightAverage
 from vqgan_cli.core.training.loop import Experiment, StepReport
 from vqgan_cli.core.training.schedule import learning_rate_factor
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.training.validation import reconstruction_pairs, to_input, validate_tokenizer
+from vqgan_cli.core.training.validation import reconstruction_pairs, validate_tokenizer
 
 __all__ = ["AutoencoderExperiment", "describe"]
 
@@ -139,7 +141,11 @@ class AutoencoderExperiment(Experiment):
 
     def save_samples(self, path: Path) -> None:
         """Originals above their reconstructions."""
-        pictures = reconstruction_pairs(self.model, self.sets.validation, 8, self.accelerator.device)
+        kind = self.config.data.kind
+        map_kind = None if kind == "image" else build_map_kind(kind, self.config.data.maps)
+        pictures = reconstruction_pairs(
+            self.model, self.sets.validation, 8, self.accelerator.device, map_kind
+        )
         write_image(path, contact_sheet(pictures, columns=len(pictures) // 2))
 
     def save_model(self, path: Path, step: int, validation: Mapping[str, float]) -> None:

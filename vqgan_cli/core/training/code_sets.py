@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqgan_cli.core.batching import full_batches, prefetch
+from vqgan_cli.core.batching import prefetch
+from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import codes_type
-from vqgan_cli.core.data.sources import ImageSource
-from vqgan_cli.core.data.transforms import center_crop, resize_short_side
+from vqgan_cli.core.data.pairs import Pairs
+from vqgan_cli.core.data.sources import ComputedSource, ImageSource
+from vqgan_cli.core.data.transforms import resize, resize_short_side
 from vqgan_cli.core.errors import CodesError, DataError, ImageError
 from vqgan_cli.core.files import require_writable_folder, staged_folder
 from vqgan_cli.core.models.tokenizer import Tokenizer
@@ -30,10 +33,13 @@ __all__ = ["Augmentation", "CodeSet", "cache_folder", "cached_codes", "read_code
 Augmentation = Literal["none", "flip", "ten-crop"]
 Array = npt.NDArray[Any]
 
+_CODES, _CONDITION = "codes.bin", "condition.bin"
+
 TEN_CROP_SCALE = 1.1
 """Short side before the ten crops, in training sizes (LlamaGen's)."""
 
 _VIEWS = {"none": 1, "flip": 2, "ten-crop": 10}
+_ASPECT_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class CodeSet:
 
     Attributes:
         codes: unsigned [M, views, h, w].
+        condition: codes of the map of each view, unsigned of the same shape; None without maps.
         labels: int64 [M]; -1 without a class.
         classes: names by label.
         failed: path and reason of images that could not be read.
@@ -51,6 +58,7 @@ class CodeSet:
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...] = ()
     failed: list[tuple[str, str]] = field(default_factory=list)
+    condition: Array | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -62,23 +70,52 @@ class CodeSet:
 
     def part(self, indices: npt.NDArray[np.int64]) -> CodeSet:
         """Some of the images, held in memory."""
-        return CodeSet(self.codes[indices], self.labels[indices], self.classes, self.failed)
+        condition = None if self.condition is None else self.condition[indices]
+        return CodeSet(self.codes[indices], self.labels[indices], self.classes, self.failed, condition)
 
 
-def views(image: Array, size: int, augmentation: Augmentation) -> list[Array]:
-    """The squares of ``size`` pixels that are encoded of an image, uint8 [size, size, 3] each.
+def views(
+    image: Array,
+    size: int,
+    augmentation: Augmentation,
+    map_: Array | None = None,
+    mirror: Callable[[Array], Array] = lambda array: array[:, ::-1],
+) -> list[tuple[Array, Array | None]]:
+    """The squares of ``size`` pixels that are encoded of an image, and the same squares of its map.
 
     The centre; with ``flip`` its mirror image too; with ``ten-crop`` centre and corners of a picture whose short side
     is 1.1 times the size, and their mirror images.
+
+    Args:
+        image: uint8 [H, W, 3].
+        size: side of a square.
+        augmentation: which squares.
+        map_: of the image, [H', W'] or [H', W', 3], of about the same aspect ratio.
+        mirror: mirrors a map.
+
+    Raises:
+        ValueError: the map has another aspect ratio.
     """
-    if augmentation != "ten-crop":
-        square = center_crop(resize_short_side(image, size), size)
-        return [square, square[:, ::-1]][: _VIEWS[augmentation]]
-    image = resize_short_side(image, round(TEN_CROP_SCALE * size))
-    bottom, right = image.shape[0] - size, image.shape[1] - size
-    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    squares = [image[top : top + size, left : left + size] for top, left in corners]
-    return squares + [square[:, ::-1] for square in squares]
+    ten = augmentation == "ten-crop"
+    image = resize_short_side(image, round(TEN_CROP_SCALE * size) if ten else size)
+    height, width = image.shape[:2]
+    if map_ is not None:
+        if abs(map_.shape[0] * width / (map_.shape[1] * height) - 1) > _ASPECT_TOLERANCE:
+            shapes = f"{map_.shape[0]}x{map_.shape[1]}", f"{height}:{width}"
+            raise ValueError(f"its map is {shapes[0]} (height x width), but its own sides are as {shapes[1]}")
+        map_ = resize(map_, height, width)
+    bottom, right = height - size, width - size
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if ten else []
+    corners.append((bottom // 2, right // 2))
+    squares: list[tuple[Array, Array | None]] = []
+    for top, left in corners:
+        rows, columns = slice(top, top + size), slice(left, left + size)
+        squares.append((image[rows, columns], None if map_ is None else map_[rows, columns]))
+    if augmentation != "none":
+        squares += [
+            (square[:, ::-1], None if of_map is None else mirror(of_map)) for square, of_map in squares
+        ]
+    return squares
 
 
 def cache_folder() -> Path:
@@ -98,6 +135,7 @@ def cached_codes(
     classes: tuple[str, ...],
     stop: StopRequest,
     reporter: Reporter,
+    map_encoder: MapEncoder | None = None,
     what: str = "encoding",
     batch_size: int = 16,
 ) -> CodeSet:
@@ -114,6 +152,7 @@ def cached_codes(
         classes: names of the classes.
         stop: asked between batches.
         reporter: who listens.
+        map_encoder: for the maps of ``source``, which then are `Pairs`.
         what: for the progress display.
         batch_size: views encoded at a time.
 
@@ -123,9 +162,10 @@ def cached_codes(
         InterruptedError: asked to stop.
     """
     indices = np.asarray(indices, np.int64)
-    digest = hashlib.blake2b(
-        json.dumps([fingerprint, source.fingerprint, size, augmentation]).encode(), digest_size=16
-    )
+    facts = [fingerprint, source.fingerprint, size, augmentation]
+    if map_encoder is not None:
+        facts += [map_encoder.map_kind.signature, map_encoder.fingerprint]
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     digest.update(indices.tobytes())
     folder = cache_folder() / digest.hexdigest()
     if (folder / "facts.json").is_file():
@@ -133,49 +173,80 @@ def cached_codes(
     else:
         require_writable_folder(folder.parent)
         with staged_folder(folder) as staging:
-            _encode(source, indices, tokenizer, size, augmentation, staging, stop, reporter, what, batch_size)
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    kept = np.asarray(facts["kept"], np.int64)
+            encoder = _Encoder(tokenizer, map_encoder, staging)
+            _encode(source, indices, encoder, size, augmentation, stop, reporter, what, batch_size)
+    found = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    kept = np.asarray(found["kept"], np.int64)
     if not len(kept):
         raise DataError(
-            f"none of the {len(indices)} images of {source.name!r} can be read: {facts['failed'][0]}"
+            f"none of the {len(indices)} images of {source.name!r} can be read: {found['failed'][0]}"
         )
     f = tokenizer.downsampling
-    grid = (size // f, size // f)
-    codes = np.memmap(
-        folder / "codes.bin",
-        codes_type(tokenizer.codebook_size),
-        "r",
-        shape=(len(kept), _VIEWS[augmentation], *grid),
-    )
+    shape = (len(kept), _VIEWS[augmentation], size // f, size // f)
+    codes = np.memmap(folder / _CODES, codes_type(tokenizer.codebook_size), "r", shape=shape)
+    condition = None
+    if map_encoder is not None:
+        condition = np.memmap(folder / _CONDITION, codes_type(map_encoder.codebook_size), "r", shape=shape)
     chosen = np.asarray(labels, np.int64)[kept]
-    return CodeSet(codes, chosen, classes, [(path, reason) for path, reason in facts["failed"]])
+    failed = [(path, reason) for path, reason in found["failed"]]
+    return CodeSet(codes, chosen, classes, failed, condition)
+
+
+class _Encoder:
+    """Writes the codes of squares, and of their maps, as they come."""
+
+    def __init__(self, tokenizer: Tokenizer, map_encoder: MapEncoder | None, folder: Path) -> None:
+        self.folder = folder
+        self._tokenizer = tokenizer
+        self._map_encoder = map_encoder
+
+    def write(self, squares: Sequence[tuple[Array, Array | None]], count: int) -> None:
+        """Encode a full batch and keep the first ``count``."""
+        device = next(self._tokenizer.parameters()).device
+        pixels = torch.from_numpy(np.stack([image for image, _ in squares]).transpose(0, 3, 1, 2))
+        images = (pixels.to(device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        self._append(
+            _CODES, self._tokenizer.encode(images).cpu().numpy()[:count], self._tokenizer.codebook_size
+        )
+        if self._map_encoder is not None:
+            maps = [each for _, each in squares if each is not None]
+            self._append(_CONDITION, self._map_encoder.encode(maps)[:count], self._map_encoder.codebook_size)
+
+    def _append(self, name: str, codes: Array, codebook_size: int) -> None:
+        with (self.folder / name).open("ab") as file:
+            file.write(codes.astype(codes_type(codebook_size)).tobytes())
 
 
 def _encode(
     source: ImageSource,
     indices: npt.NDArray[np.int64],
-    tokenizer: Tokenizer,
+    encoder: _Encoder,
     size: int,
     augmentation: Augmentation,
-    folder: Path,
     stop: StopRequest,
     reporter: Reporter,
     what: str,
     batch_size: int,
 ) -> None:
-    device = next(tokenizer.parameters()).device
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
+    maps = source.maps if isinstance(source, Pairs) else None
 
-    def read(index: int) -> tuple[int, list[Array] | str]:
+    def read(index: int) -> tuple[int, list[tuple[Array, Array | None]] | str]:
         try:
-            image = source.read(int(index), min_side=2 * size)
+            image = source.read(index, min_side=2 * size)
+            if maps is None:
+                return index, views(image, size, augmentation)
+            if isinstance(maps, ComputedSource):
+                squares = views(image, size, augmentation)
+                return index, [(square, maps.finish(square)) for square, _ in squares]
+            return index, views(image, size, augmentation, maps.read(index), maps.mirror)
         except ImageError as error:
             return index, error.reason
-        return index, views(image, size, augmentation)
+        except ValueError as error:
+            return index, str(error)
 
-    def squares() -> Iterator[tuple[int, Array]]:
+    def squares() -> Iterator[tuple[Array, Array | None]]:
         threads = min(8, os.cpu_count() or 1)
         for index, found in prefetch(read, map(int, indices), threads=threads, ahead=2 * batch_size):
             if stop.pending():
@@ -185,22 +256,18 @@ def _encode(
                 failed.append((source.key(index), found))
                 continue
             kept.append(index)
-            yield from ((index, square) for square in found)
+            yield from found
 
-    dtype = codes_type(tokenizer.codebook_size)
     written = 0
-    with (
-        reporter.progress(what, len(indices), "images") as progress,
-        (folder / "codes.bin").open("wb") as file,
-    ):
-        for numbers, pixels in full_batches(squares(), batch_size):
-            images = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).to(device).float() / 127.5 - 1
-            images = images.contiguous(memory_format=torch.channels_last)
-            codes = tokenizer.encode(images)[: len(numbers)].cpu().numpy()
-            file.write(codes.astype(dtype).tobytes())
-            written += len(numbers)
+    with reporter.progress(what, len(indices), "images") as progress:
+        waiting = squares()
+        # Full batches, as in `full_batches`: a code must not depend on how many images came with it.
+        while batch := list(itertools.islice(waiting, batch_size)):
+            encoder.write(batch + batch[-1:] * (batch_size - len(batch)), len(batch))
+            written += len(batch)
             progress.update(written // _VIEWS[augmentation] + len(failed))
-    (folder / "facts.json").write_text(json.dumps({"kept": kept, "failed": failed}), encoding="utf-8")
+    text = json.dumps({"kept": kept, "failed": failed})
+    (encoder.folder / "facts.json").write_text(text, encoding="utf-8")
 
 
 def read_codes(path: Path, fingerprint: str, codebook_size: int) -> CodeSet:

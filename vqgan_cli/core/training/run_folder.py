@@ -14,10 +14,13 @@ from typing import Any, TextIO
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 
-__all__ = ["TOKENIZER_FILE", "RunFolder", "next_free"]
+__all__ = ["CONDITION_FILE", "TOKENIZER_FILE", "RunFolder", "next_free"]
 
 TOKENIZER_FILE = "tokenizer.safetensors"
 """Copy of the tokenizer in the run folder of a transformer."""
+
+CONDITION_FILE = "condition.safetensors"
+"""Copy of the maps' tokenizer there, if they have one of their own."""
 
 
 def next_free(path: Path) -> Path:

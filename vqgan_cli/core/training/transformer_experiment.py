@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import save_transformer
+from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.data.images import contact_sheet, to_uint8, write_image
+from vqgan_cli.core.data.images import contact_sheet, write_image
 from vqgan_cli.core.data.sampler import SeededBatchSampler
+from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior, sequence_order
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
@@ -37,10 +40,18 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class CodeBatch:
-    """Codes int64 [B, h, w] and labels int64 [B], -1 without a class."""
+    """Codes int64 [B, h, w] and the condition of each: labels int64 [B, 1], or codes of maps [B, h * w]."""
 
     codes: Tensor
-    labels: Tensor
+    condition: Tensor
+
+
+def _batch(codes: CodeSet, images: Sequence[int], views: Sequence[int]) -> CodeBatch:
+    """One view of each of some images."""
+    grids = torch.from_numpy(codes.codes[images, views].astype(np.int64))
+    if codes.condition is None:
+        return CodeBatch(grids, torch.from_numpy(codes.labels[images])[:, None])
+    return CodeBatch(grids, torch.from_numpy(codes.condition[images, views].astype(np.int64)).flatten(1))
 
 
 def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iterator[CodeBatch]:
@@ -48,11 +59,10 @@ def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iter
     for batch in sampler:
         positions = [position for _, position in batch]
         chosen = [
-            np.random.default_rng((seed, epoch, position)).integers(codes.codes.shape[1])
+            int(np.random.default_rng((seed, epoch, position)).integers(codes.codes.shape[1]))
             for epoch, position in batch
         ]
-        grids = codes.codes[positions, chosen].astype(np.int64)
-        yield CodeBatch(torch.from_numpy(grids), torch.from_numpy(codes.labels[positions]))
+        yield _batch(codes, positions, chosen)
 
 
 class TransformerExperiment(Experiment):
@@ -64,20 +74,23 @@ class TransformerExperiment(Experiment):
         train: CodeSet,
         validation: CodeSet,
         tokenizer: Tokenizer,
+        map_encoder: MapEncoder | None,
         accelerator: Accelerator,
         *,
         data_name: str,
     ) -> None:
         self.config, self.accelerator, self.tokenizer = config, accelerator, tokenizer
+        self.map_encoder = map_encoder
         self.train_codes, self.validation_codes, self.data_name = train, validation, data_name
         settings = config.train_transformer
-        conditional = config.condition.kind == "class"
+        kind = config.condition.kind
+        sizes = {"none": 0, "class": len(train.classes)}
         self.spec = PriorSpec(
             codebook_size=tokenizer.codebook_size,
             grid=train.grid,
-            condition="class" if conditional else "none",
-            condition_size=len(train.classes) if conditional else 0,
-            null_condition=conditional and config.condition.dropout > 0,
+            condition="codes" if map_encoder else kind,  # type: ignore[arg-type]
+            condition_size=map_encoder.codebook_size if map_encoder else sizes[kind],
+            null_condition=kind != "none" and config.condition.dropout > 0,
         )
         self.prior = build_prior(config.transformer, self.spec).to(accelerator.device)
         self.average = WeightAverage(self.prior, settings.ema_decay) if settings.ema_decay > 0 else None
@@ -98,20 +111,19 @@ class TransformerExperiment(Experiment):
         assert isinstance(self.average.module, Prior)
         return self.average.module
 
-    def condition(self, labels: Tensor) -> Tensor:
-        """Condition tokens [B, 1] of labels [B]."""
-        if self.spec.condition == "none":
-            return torch.zeros_like(labels)[:, None]
-        return labels[:, None]
+    def condition(self, batch: CodeBatch) -> Tensor:
+        """Condition tokens of a batch, [B, C], on the device."""
+        condition = batch.condition.to(self.accelerator.device)
+        return torch.zeros_like(condition) if self.spec.condition == "none" else condition
 
     def micro_step(self, batch: CodeBatch, step: int) -> StepReport:
         """One update on a batch."""
         accelerator, settings = self.accelerator, self.config.train_transformer
         self._set_learning_rate(step)
         codes = batch.codes.to(accelerator.device).flatten(1)[:, self.order]  # [B, N]
-        condition = self.condition(batch.labels.to(accelerator.device))
+        condition = self.condition(batch)
         if self.spec.null_condition:
-            dropped = torch.rand(condition.shape, device=condition.device) < self.config.condition.dropout
+            dropped = torch.rand(len(condition), 1, device=condition.device) < self.config.condition.dropout
             condition = condition.masked_fill(dropped, self.spec.null_token)
         inputs = codes[:, :-1]
         if settings.pkeep < 1:
@@ -177,11 +189,10 @@ class TransformerExperiment(Experiment):
             if stop.pending():
                 break
             part = mine[begin : begin + size]
-            grids = torch.from_numpy(held_out.codes[part, 0].astype(np.int64)).to(accelerator.device)
-            codes = grids.flatten(1)[:, self.order]
-            labels = torch.from_numpy(held_out.labels[part]).to(accelerator.device)
+            batch = _batch(held_out, part, np.zeros_like(part))
+            codes = batch.codes.to(accelerator.device).flatten(1)[:, self.order]
             with accelerator.autocast():
-                logits = model(codes[:, :-1], self.condition(labels)).float().flatten(0, 1)
+                logits = model(codes[:, :-1], self.condition(batch)).float().flatten(0, 1)
             sums[0] += F.cross_entropy(logits, codes.flatten(), reduction="sum")
             sums[1] += (logits.argmax(-1) == codes.flatten()).sum()
             sums[2] += codes.numel()
@@ -202,21 +213,37 @@ class TransformerExperiment(Experiment):
 
     @torch.inference_mode()
     def save_samples(self, path: Path) -> None:
-        """Images drawn as `vqgan generate` draws them; of classes spread over all."""
+        """Images drawn as `vqgan generate` draws them: of classes spread over all, or beside the maps and the originals of
+        validation images.
+        """
         model, device = self.model, self.accelerator.device
         was_training = model.training
         model.eval()
-        labels = torch.zeros(_SAMPLES, dtype=torch.int64, device=device)
-        if self.spec.condition == "class":
-            labels = torch.arange(_SAMPLES, device=device) * self.spec.condition_size // _SAMPLES
         sampling = self.config.sampling.model_dump()
         if not self.spec.null_condition:
             sampling["guidance"] = 1.0
         settings = SamplingSettings(**sampling, seed=self.config.train_transformer.seed)
-        codes = draw(model, self.condition(labels), self.spec.grid, settings)
-        images = self.tokenizer.decode(codes).permute(0, 2, 3, 1).cpu().numpy()
-        write_image(path, contact_sheet([to_uint8(image) for image in images], columns=_SAMPLES // 2))
+        if self.spec.condition != "codes":
+            labels = torch.zeros(_SAMPLES, 1, dtype=torch.int64, device=device)
+            if self.spec.condition == "class":
+                labels[:, 0] = torch.arange(_SAMPLES, device=device) * self.spec.condition_size // _SAMPLES
+            pictures = self._decoded(draw(model, labels, self.spec.grid, settings))
+            columns = _SAMPLES // 2
+        else:
+            assert self.map_encoder is not None
+            count = min(_SAMPLES, len(self.validation_codes))
+            batch = _batch(self.validation_codes, range(count), [0] * count)
+            condition = batch.condition.to(device).unflatten(1, self.spec.grid)
+            maps = self.map_encoder.decode(condition)
+            drawn = draw(model, condition, self.spec.grid, settings)
+            pictures = [self.map_encoder.map_kind.picture(each) for each in maps]
+            pictures += self._decoded(drawn) + self._decoded(batch.codes.to(device))
+            columns = count
+        write_image(path, contact_sheet(pictures, columns=columns))
         model.train(was_training)
+
+    def _decoded(self, codes: Tensor) -> list[npt.NDArray[Any]]:
+        return to_arrays(self.tokenizer.decode(codes))
 
     def save_model(self, path: Path, step: int, validation: Mapping[str, float]) -> None:
         """Prior, tokenizer, config and provenance in one file."""
@@ -224,6 +251,7 @@ class TransformerExperiment(Experiment):
             path,
             self.model.state_dict(),
             self.tokenizer.state_dict(),
+            self.map_encoder,
             self.config,
             self.spec,
             self.train_codes.classes if self.spec.condition == "class" else (),
@@ -247,6 +275,7 @@ class TransformerExperiment(Experiment):
             "condition": self.spec.condition,
             "classes": list(self.train_codes.classes) if self.spec.condition == "class" else [],
             "null_condition": self.spec.null_condition,
+            "maps": [self.spec.condition_size, self.map_encoder.fingerprint] if self.map_encoder else None,
         }
 
     def checkpoint(self, step: int) -> Checkpoint:
@@ -284,7 +313,9 @@ def describe(experiment: TransformerExperiment, out: Path, start: int) -> list[t
     config, settings, spec = experiment.config, experiment.config.train_transformer, experiment.spec
     parameters = sum(p.numel() for p in experiment.prior.parameters()) / 1e6
     train, held_out = experiment.train_codes, experiment.validation_codes
-    condition = f"{spec.condition_size} classes" if spec.condition == "class" else "none"
+    condition = f"{spec.condition_size} classes" if spec.condition == "class" else config.condition.kind
+    if spec.condition == "codes":
+        condition += f", {spec.cells} codes of {spec.condition_size} before those of the image"
     if spec.null_condition:
         condition += f", left out for {config.condition.dropout:.0%} of the images"
     views = train.codes.shape[1]

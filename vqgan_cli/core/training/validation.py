@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vqgan_cli.core.data.dataset import ImageDataset, make_loader
-from vqgan_cli.core.data.images import to_uint8
+from vqgan_cli.core.data.maps import MapKind
 from vqgan_cli.core.data.sampler import sequential_batches
+from vqgan_cli.core.data.tensors import to_arrays, to_input
 from vqgan_cli.core.losses import reconstruction_loss
 from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.reconstruction import RunningMeans, psnr, ssim
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.training.stopping import StopRequest
 
-__all__ = ["reconstruction_pairs", "to_input", "validate_tokenizer"]
-
-
-def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tensor:
-    """A loader's batch as the tokenizer's input on its device.
-
-    Args:
-        batch: pictures uint8 [B, 3, H, W], or label maps int64 [B, H, W].
-        tokenizer: decides the classes of label maps.
-        device: where to.
-
-    Returns:
-        float32 [B, 3, H, W] in [-1, 1], or one-hot [B, classes, H, W].
-    """
-    batch = batch.to(device, non_blocking=True)
-    return tokenizer.one_hot(batch) if batch.ndim == 3 else batch.float() / 127.5 - 1
+__all__ = ["reconstruction_pairs", "validate_tokenizer"]
 
 
 @torch.inference_mode()
@@ -53,15 +38,16 @@ def validate_tokenizer(
 
     Returns:
         For pictures ``l1``, ``psnr`` (dB), ``ssim``, ``perceptual`` if there is a network; for label maps
-        ``cross_entropy`` (nats per pixel) and ``accuracy``; for both ``loss`` (what models are compared by),
+        ``cross_entropy`` (nats per pixel) and ``accuracy``; for depth ``l1``; for all ``loss`` (what models are compared by),
         ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
     """
     device = accelerator.device
     was_training = tokenizer.training
     tokenizer.eval()
     usage = CodebookUsage(tokenizer.codebook_size, device)
-    names = ["cross_entropy", "accuracy"] if kind == "segmentation" else ["l1", "psnr", "ssim"]
-    means = RunningMeans([*names, *(["perceptual"] if perceptual is not None else []), "loss"], device)
+    means = RunningMeans(
+        [*_metrics_of(kind), *(["perceptual"] if perceptual is not None else []), "loss"], device
+    )
     batches = sequential_batches(
         len(dataset), batch_size, rank=accelerator.process_index, world_size=accelerator.num_processes
     )
@@ -89,6 +75,10 @@ def validate_tokenizer(
     }
 
 
+def _metrics_of(kind: str) -> list[str]:
+    return {"segmentation": ["cross_entropy", "accuracy"], "depth": ["l1"]}.get(kind, ["l1", "psnr", "ssim"])
+
+
 def _distances(
     kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None, perceptual_weight: float
 ) -> dict[str, Tensor]:
@@ -99,7 +89,9 @@ def _distances(
         return {"cross_entropy": entropy, "accuracy": right, "loss": entropy}
     clamped = output.clamp(-1, 1)
     l1 = reconstruction_loss("l1", clamped, images)
-    values = {"l1": l1, "psnr": psnr(clamped, images), "ssim": ssim(clamped, images), "loss": l1}
+    values = {"l1": l1, "loss": l1}
+    if kind != "depth":
+        values |= {"psnr": psnr(clamped, images), "ssim": ssim(clamped, images)}
     if perceptual is not None:
         values["perceptual"] = perceptual(clamped, images).float()
         values["loss"] = l1 + perceptual_weight * values["perceptual"]
@@ -108,26 +100,18 @@ def _distances(
 
 @torch.inference_mode()
 def reconstruction_pairs(
-    tokenizer: Tokenizer, dataset: ImageDataset, count: int, device: torch.device
+    tokenizer: Tokenizer,
+    dataset: ImageDataset,
+    count: int,
+    device: torch.device,
+    map_kind: MapKind | None = None,
 ) -> list[npt.NDArray[Any]]:
-    """The first ``count`` validation images, then their reconstructions, uint8 [H, W, 3] each."""
+    """The first ``count`` validation images, then their reconstructions, uint8 [H, W, 3] each; maps as people see them."""
     was_training = tokenizer.training
     tokenizer.eval()
     items = [dataset[(0, position)]["image"] for position in range(min(count, len(dataset)))]
     images = to_input(torch.stack(items), tokenizer, device)
     shown = tokenizer.pixels(tokenizer(images).reconstruction.float())
     tokenizer.train(was_training)
-    if shown.ndim == 3:
-        return [label_colors(labels) for labels in [*images.argmax(1), *shown]]
-    return [to_uint8(picture.permute(1, 2, 0).cpu().numpy()) for picture in [*images, *shown]]
-
-
-def label_colors(labels: Tensor) -> npt.NDArray[Any]:
-    """A label map [H, W] as a picture: hues a golden angle apart, so that neighbours in number differ."""
-    import colorsys
-
-    table = [
-        [round(255 * c) for c in colorsys.hsv_to_rgb(index * 0.61803 % 1, 0.35 + 0.4 * (index % 2), 0.95)]
-        for index in range(int(labels.max()) + 1)
-    ]
-    return np.array(table, np.uint8)[labels.cpu().numpy()]
+    arrays = to_arrays(tokenizer.pixels(images)) + to_arrays(shown)
+    return [map_kind.picture(array) for array in arrays] if map_kind else arrays

@@ -1,0 +1,145 @@
+"""Depth maps: the distance of each pixel, scaled to [-1, 1]."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vqgan_cli.core.data.images import IMAGE_SUFFIXES, image_size
+from vqgan_cli.core.data.maps.base import Array, MapKind, UInt8
+from vqgan_cli.core.data.synthetic import Drawing, SyntheticSet
+from vqgan_cli.core.errors import ImageError
+from vqgan_cli.core.files import staged_file
+
+__all__ = ["Depth", "write_gray16"]
+
+Metres = npt.NDArray[np.float64]  # NaN where unknown
+
+UNKNOWN = -1.0
+NEAREST = -0.9
+"""Known depth begins here, so that what is unknown keeps a value of its own."""
+
+
+class Depth(MapKind):
+    """Known depth is linear from the nearest point (-0.9) to the farthest (1); what is unknown is -1.
+
+    Nearest and farthest are those of ``depth_range`` in metres, or without it those of each map. With
+    ``depth_unknown: null`` everything is known, and the nearest point is -1.
+    """
+
+    name = "depth"
+    suffixes = (*IMAGE_SUFFIXES, ".npy")
+
+    @property
+    def signature(self) -> str:
+        """See `MapKind.signature`."""
+        config = self.config
+        return f"depth {config.depth_unit} {config.depth_unknown} {config.depth_range}"
+
+    def read(self, path: Path, *, max_megapixels: float = 200.0) -> Array:
+        """Scaled depth, float32 [H, W], of a gray image (integers times ``depth_unit``) or an ``.npy`` in metres."""
+        raw = _read_npy(path) if path.suffix.lower() == ".npy" else _read_gray(path, max_megapixels)
+        unit = 1.0 if path.suffix.lower() == ".npy" else self.config.depth_unit
+        known = np.isfinite(raw)
+        if self.config.depth_unknown is not None:
+            known &= raw != self.config.depth_unknown
+        if not known.any():
+            raise ImageError(path, "has no pixel of known depth")
+        if self.config.depth_unknown is None and not known.all():
+            raise ImageError(
+                path, "has undefined depth, and data.maps.depth_unknown says that everything is known"
+            )
+        return self._scaled(np.where(known, raw * unit, np.nan))
+
+    def from_drawing(self, drawing: Drawing, drawn_by: SyntheticSet) -> Array:
+        """The drawing's depth, all known."""
+        return self._scaled(drawing.depth.astype(np.float64))
+
+    def picture(self, array: Array) -> UInt8:
+        """Near is bright, far is dark, unknown is blue."""
+        low = self._nearest
+        gray = np.rint(255 - 215 * ((array.clip(low, 1) - low) / (1 - low))).astype(np.uint8)
+        picture = np.repeat(gray[..., None], 3, axis=2)
+        picture[self._unknown(array)] = (40, 60, 160)
+        return picture
+
+    def write(self, path: Path, array: Array) -> None:
+        """A 16-bit PNG: steps of ``depth_unit`` with a ``depth_range``; else 1 to 65535 from near to far, without a unit.
+
+        Unknown pixels get ``depth_unknown``, or 0 where that is no integer.
+        """
+        low = self._nearest
+        share = (array.astype(np.float64).clip(low, 1) - low) / (1 - low)
+        if self.config.depth_range is None:
+            values = 1 + share * 65534
+        else:
+            near, far = self.config.depth_range
+            values = (near + share * (far - near)) / self.config.depth_unit
+        steps = np.rint(values).clip(0, 65535).astype(np.uint16)
+        unknown = self.config.depth_unknown
+        if unknown is not None:
+            steps[self._unknown(array)] = (
+                int(unknown) if 0 <= unknown <= 65535 and unknown == int(unknown) else 0
+            )
+        write_gray16(path, steps)
+
+    @property
+    def _nearest(self) -> float:
+        return UNKNOWN if self.config.depth_unknown is None else NEAREST
+
+    def _unknown(self, array: Array) -> npt.NDArray[np.bool_]:
+        """Values nearer to unknown than to the nearest known depth."""
+        if self.config.depth_unknown is None:
+            return np.zeros(array.shape, np.bool_)
+        return array < (UNKNOWN + NEAREST) / 2
+
+    def _scaled(self, metres: Metres) -> Array:
+        near, far = self.config.depth_range or (float(np.nanmin(metres)), float(np.nanmax(metres)))
+        share = (metres - near) / (far - near) if far > near else np.where(np.isnan(metres), np.nan, 0.5)
+        low = self._nearest
+        scaled = low + (1 - low) * share.clip(0, 1)
+        return np.where(np.isnan(scaled), UNKNOWN, scaled).astype(np.float32)
+
+
+def write_gray16(path: Path, values: npt.NDArray[np.uint16]) -> None:
+    """Write a 16-bit gray PNG [H, W].
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, format="PNG")
+    with staged_file(path) as staging:
+        staging.write_bytes(buffer.getvalue())
+
+
+def _read_gray(path: Path, max_megapixels: float) -> Metres:
+    image_size(path, max_megapixels=max_megapixels)  # refuses what is damaged, and what is too large
+    try:
+        with Image.open(path) as image:
+            if image.format in ("JPEG", "MPO", "WEBP"):
+                raise ImageError(
+                    path, f"is {image.format}, which does not keep exact depth; it must be PNG or TIFF"
+                )
+            if image.mode not in ("L", "F") and not image.mode.startswith("I"):
+                raise ImageError(path, f"is {image.mode}: a depth map has one channel")
+            return np.asarray(image).astype(np.float64)
+    except ImageError:
+        raise
+    except Exception as error:  # whatever Pillow raises on damaged files
+        raise ImageError(path, f"cannot be read: {error}") from error
+
+
+def _read_npy(path: Path) -> Metres:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(path, f"is no plain .npy array: {error}") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
+        raise ImageError(path, f"holds {what}: depth is one number per pixel, [height, width]")
+    return array.astype(np.float64)

@@ -1,0 +1,183 @@
+"""Maps and photos that images are made from, as templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqgan_cli.core.artifacts import Transformer
+from vqgan_cli.core.data.codes import open_codes
+from vqgan_cli.core.data.images import IMAGE_SUFFIXES, read_image
+from vqgan_cli.core.data.listing import find_images
+from vqgan_cli.core.data.tensors import to_input, to_tensor
+from vqgan_cli.core.data.transforms import cover_crop, resize
+from vqgan_cli.core.errors import DataError, FingerprintError, UsageError
+from vqgan_cli.core.generation.completion import parse_known
+from vqgan_cli.core.generation.templates import Photo, Template
+from vqgan_cli.core.models.tokenizer import Tokenizer
+
+__all__ = ["completion", "maps_of_codes", "maps_of_files", "variation"]
+
+_SHOWN_SIDE = 512  # pixels of a template's picture in a contact sheet
+
+Array = npt.NDArray[Any]
+
+
+def maps_of_files(
+    spec: str, model: Transformer, size: tuple[int, int] | None, *, from_images: bool
+) -> list[Template]:
+    """A template per map.
+
+    Args:
+        spec: a file, a folder, a quoted glob, or a text file of paths.
+        model: with a map encoder.
+        size: (height, width) of the images; None: that of each map, rounded to the nearest multiples of f.
+        from_images: the files are pictures from which maps are computed.
+
+    Raises:
+        UsageError: maps of the model's kind cannot be computed; a size is not fitting.
+        DataError: there are no files, a file is no such map, or it has labels that the model does not know.
+    """
+    encoder = model.map_encoder
+    assert encoder is not None
+    kind = encoder.map_kind
+    if from_images and not kind.computable:
+        raise UsageError(f"--from-image: {kind.name} maps cannot be computed from pictures")
+    found = find_images(spec, IMAGE_SUFFIXES if from_images else kind.suffixes)
+    templates = []
+    for key in found.keys:
+        path = found.root / key
+        array: Array = read_image(path) if from_images else kind.read(path)
+        height, width = size or _rounded(array.shape, encoder.downsampling)
+        _require_window(model, height, width, str(path))
+        if from_images:
+            array = kind.compute(cover_crop(array, height, width)[0])
+        else:
+            _require_aspect(array, height, width, str(path))
+            array = resize(array, height, width)
+        codes = encoder.encode([array])[0]
+        shown = _small(kind.picture(array))
+        name = _file_name(key, found.keys)
+        templates.append(Template(codes.shape, name=name, condition=codes, shown=shown))
+    return templates
+
+
+def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
+    """A template per grid of a codes file of the maps' tokenizer.
+
+    Raises:
+        CodesError: the file is damaged, or has codes outside the codebook.
+        FingerprintError: the codes are those of another tokenizer.
+    """
+    encoder = model.map_encoder
+    assert encoder is not None
+    codes = open_codes(path, require_metadata=False)
+    if codes.fingerprint is not None and codes.fingerprint != encoder.fingerprint:
+        raise FingerprintError(
+            f"{str(path)!r} was made by another tokenizer than the one of this model's {encoder.map_kind.name} maps",
+            hint="give the maps themselves, or codes of the tokenizer that was named with --condition-ae",
+        )
+    codes.validate(encoder.codebook_size)
+    templates = []
+    for index, name in enumerate(codes.names):
+        grid = codes.grid(index)
+        f = encoder.downsampling
+        _require_window(model, grid.shape[0] * f, grid.shape[1] * f, name)
+        shown = encoder.map_kind.picture(encoder.decode(torch.from_numpy(grid[None]).to(_device(model)))[0])
+        templates.append(
+            Template(
+                (grid.shape[0], grid.shape[1]),
+                name=_file_name(name, codes.names),
+                condition=grid,
+                shown=_small(shown),
+            )
+        )
+    return templates
+
+
+def completion(
+    photo: Path,
+    known: str,
+    model: Transformer,
+    size: tuple[int, int] | None,
+    seam: int | None,
+    condition: Array | None = None,
+) -> Template:
+    """A template that keeps the known part of a photo; see `parse_known` for how it is named."""
+    picture = _photo(photo, model, size)
+    mask = parse_known(known, *picture.shape[:2])
+    codes = _codes(picture, model.tokenizer)
+    made = Photo(picture, codes, mask=mask, seam=seam)
+    shown = np.where(mask[..., None], picture, np.uint8(128))
+    return Template(codes.shape, name=photo.stem, condition=condition, photo=made, shown=_small(shown))
+
+
+def variation(
+    photo: Path,
+    strength: float,
+    model: Transformer,
+    size: tuple[int, int] | None,
+    condition: Array | None = None,
+) -> Template:
+    """A template that keeps the codes of a photo but for a share ``strength`` of them."""
+    picture = _photo(photo, model, size)
+    codes = _codes(picture, model.tokenizer)
+    made = Photo(picture, codes, strength=strength)
+    return Template(codes.shape, name=photo.stem, condition=condition, photo=made, shown=_small(picture))
+
+
+def _photo(path: Path, model: Transformer, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    image = read_image(path)
+    height, width = size or _rounded(image.shape, model.tokenizer.downsampling)
+    return np.ascontiguousarray(cover_crop(image, height, width)[0])
+
+
+def _codes(picture: Array, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    device = next(tokenizer.parameters()).device
+    return tokenizer.encode(to_input(to_tensor(picture)[None], tokenizer, device))[0].cpu().numpy()
+
+
+def _device(model: Transformer) -> torch.device:
+    return next(model.prior.parameters()).device
+
+
+def _rounded(shape: Sequence[int], f: int) -> tuple[int, int]:
+    return max(1, round(shape[0] / f)) * f, max(1, round(shape[1] / f)) * f
+
+
+def _require_window(model: Transformer, height: int, width: int, name: str) -> None:
+    f = model.tokenizer.downsampling
+    least = [side * f for side in model.prior.spec.grid]
+    if height < least[0] or width < least[1]:
+        raise UsageError(
+            f"{name!r} gives images of {height}x{width} (height x width), and this model with maps draws at least "
+            f"{least[0]}x{least[1]}",
+            hint=f"enlarge it: --size {max(height, least[0])}x{max(width, least[1])}",
+        )
+
+
+def _require_aspect(array: Array, height: int, width: int, name: str) -> None:
+    ratio = array.shape[0] * width / (array.shape[1] * height)
+    if not 0.8 < ratio < 1.25:
+        raise DataError(
+            f"{name!r} is {array.shape[0]}x{array.shape[1]}, which {height}x{width} (height x width) would distort",
+            hint="leave --size out, or give it the aspect ratio of the map",
+        )
+
+
+def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    scale = min(1.0, _SHOWN_SIDE / max(picture.shape[:2]))
+    return resize(picture, *(max(1, round(side * scale)) for side in picture.shape[:2]))
+
+
+def _file_name(key: str, keys: Sequence[str]) -> str:
+    """The key as part of a file name; with its suffix where names differ in nothing else."""
+    stem = key.rpartition(".")[0] or key
+    alike = sum(1 for other in keys if (other.rpartition(".")[0] or other) == stem)
+    return re.sub(r"[^\w.-]+", "-", stem if alike == 1 else key).strip("-")[:100]

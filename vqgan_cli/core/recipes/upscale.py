@@ -1,0 +1,350 @@
+"""``vqgan upscale``: small pictures to large ones."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from vqgan_cli.core.artifacts import Transformer, load_transformer
+from vqgan_cli.core.config import PerceptualConfig
+from vqgan_cli.core.data.attributes import Attributes, read_with_attributes, write_with_attributes
+from vqgan_cli.core.data.images import OUTPUT_SUFFIXES, read_image
+from vqgan_cli.core.data.listing import find_images
+from vqgan_cli.core.data.maps import enlarge
+from vqgan_cli.core.device import resolve_device
+from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError, WeightsError
+from vqgan_cli.core.files import require_writable_folder
+from vqgan_cli.core.metrics.reconstruction import psnr, ssim
+from vqgan_cli.core.pretrained import load_perceptual
+from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.sampling.sampler import SamplingSettings
+from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.upscaling.consistency import consistency
+from vqgan_cli.core.upscaling.upscaler import Upscaler
+
+__all__ = ["STANDARD", "UpscaleOptions", "UpscaleResult", "Upscaled", "upscale"]
+
+STANDARD = "-"
+"""Standard input or output in place of a file."""
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class UpscaleOptions:
+    """What to enlarge, and how. Sampling options that are None are the model's own.
+
+    Attributes:
+        source: a picture, a folder, a glob, a text file of paths, or ``-`` for standard input.
+        out: a picture, a folder, or ``-`` for standard output; None: beside the current folder's files.
+        model: transformer file or run folder, with low-resolution conditions.
+        factor: of the sizes; None: the model's. A power of the model's is reached in several passes.
+        samples: pictures of each one given.
+        temperature: divides the logits; 0: greedy.
+        top_k: draw among the k likeliest codes; 0: all.
+        stride: cells that the window moves at a time.
+        max_batch: codes that are drawn at once.
+        seed: of all random numbers.
+        consistent: make the small version of each result the picture given.
+        tokenizer_only: bicubic enlargement through the tokenizer, the baseline.
+        reference: large original, or a folder of them by name, to compare with.
+        perceptual: network of the perceptual distance, see `perceptual_config`.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        device: see `resolve_device`.
+        force: replace what is there.
+    """
+
+    source: str
+    out: Path
+    model: Path
+    factor: int | None = None
+    samples: int = 1
+    temperature: float | None = None
+    top_k: int | None = None
+    stride: int = 1
+    max_batch: int = 16
+    seed: int = 0
+    consistent: bool = False
+    tokenizer_only: bool = False
+    reference: Path | None = None
+    perceptual: str = "vgg"
+    precision: str = "fp32"
+    device: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """One result.
+
+    Attributes:
+        source: the picture given.
+        path: the picture made; None if it went to standard output.
+        size: (height, width).
+        consistency: PSNR in dB of its small version against the picture given.
+        measured: against the reference, where there is one: psnr, ssim, perceptual; and the same of a bicubic
+            enlargement, as ``bicubic_psnr`` and so on.
+    """
+
+    source: str
+    path: Path | None
+    size: tuple[int, int]
+    consistency: float
+    measured: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UpscaleResult:
+    """Results in order, and what could not be read."""
+
+    images: list[Upscaled]
+    failed: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str  # of the picture given
+    path: Path
+    targets: list[Path | None]
+
+
+def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
+    """Enlarge pictures; with a folder, those that are there already are kept.
+
+    Raises:
+        VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when what is done is kept.
+    """
+    device = resolve_device(options.device)
+    model = load_transformer(options.model, device)
+    passes = _passes(options, model)
+    settings = _sampling_settings(options, model)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop,
+    ):
+        jobs = _jobs(options, Path(folder))
+        references = _references(options, jobs)
+        perceptual = _perceptual(options, reporter) if references else None
+        if perceptual is not None:
+            perceptual.to(device)
+        upscaler = Upscaler(
+            model,
+            settings,
+            options.precision,
+            stop,
+            reconstruct=options.tokenizer_only,
+            consistent=options.consistent,
+        )
+        total = upscaler.factor**passes
+        again = f" in {passes} passes of {upscaler.factor}" if passes > 1 else ""
+        reporter.info(f"{len(jobs)} picture{'s' if len(jobs) > 1 else ''}, {total} times larger{again}")
+        images: list[Upscaled] = []
+        failed: list[tuple[str, str]] = []
+        for job in jobs:
+            try:
+                small, attributes = read_with_attributes(job.path)
+            except ImageError as error:
+                if len(jobs) == 1:
+                    raise
+                reporter.warning(f"skipped {job.name!r}: {error.reason}")
+                failed.append((job.name, error.reason))
+                continue
+            for number, target in enumerate(job.targets):
+                picture = _drawn(upscaler, small, number, passes, job.name, reporter)
+                _write(picture, target, attributes, reporter)
+                faithful = consistency(picture, small, total, upscaler.filter)
+                measured = {}
+                if job.name in references:
+                    reference = _read_reference(references[job.name], picture.shape)
+                    bicubic = enlarge(small, *picture.shape[:2])
+                    measured = _measured(picture, reference, perceptual, device)
+                    measured |= {
+                        f"bicubic_{name}": value
+                        for name, value in _measured(bicubic, reference, perceptual, device).items()
+                    }
+                result = Upscaled(job.name, target, picture.shape[:2], faithful, measured)
+                images.append(result)
+                reporter.info(_line(result))
+    return UpscaleResult(images, failed)
+
+
+def _drawn(
+    upscaler: Upscaler, small: Picture, number: int, passes: int, name: str, reporter: Reporter
+) -> Picture:
+    picture = small
+    for done in range(passes):
+        cells = math.prod(upscaler.grid(picture.shape))
+        what = f"drawing {name}" + (f", pass {done + 1} of {passes}" if passes > 1 else "")
+        with reporter.progress(what, cells, "codes") as progress:
+            picture = upscaler.enlarge(picture, number, progress.update)
+    return picture
+
+
+def _passes(options: UpscaleOptions, model: Transformer) -> int:
+    """How often the model's factor is applied."""
+    if model.map_encoder is None or model.map_encoder.map_kind.name != "lowres":
+        kind = model.info.config.condition.kind
+        raise UsageError(
+            f"{str(model.info.path)!r} is a model of condition {kind!r}; upscale needs one of lowres",
+            hint="train one: vqgan train-transformer --preset superres",
+        )
+    own = model.map_encoder.map_kind.config.lowres_factor
+    passes, reached = 1, own
+    while reached < (options.factor or own):
+        passes, reached = passes + 1, reached * own
+    if options.factor not in (None, reached):
+        raise UsageError(
+            f"--factor {options.factor}: this model enlarges {own} times, or in several passes "
+            f"{own**2} or {own**3} times",
+            hint=f"--factor {own}, or train with --set data.maps.lowres_factor={options.factor}",
+        )
+    return passes
+
+
+def _sampling_settings(options: UpscaleOptions, model: Transformer) -> SamplingSettings:
+    own = model.info.config.sampling
+    return SamplingSettings(
+        temperature=own.temperature if options.temperature is None else options.temperature,
+        top_k=own.top_k if options.top_k is None else options.top_k,
+        top_p=own.top_p,
+        stride=options.stride,
+        max_batch=options.max_batch,
+        seed=options.seed,
+    )
+
+
+def _jobs(options: UpscaleOptions, scratch: Path) -> list[_Job]:
+    """Pictures and where their results go."""
+    if options.source == STANDARD:
+        given = scratch / "stdin"
+        given.write_bytes(sys.stdin.buffer.read())
+        files, several = [("standard input", given)], False
+    else:
+        found = find_images(options.source)
+        files = [(key, found.root / key) for key in found.keys]
+        several = not Path(options.source).is_file() or len(files) > 1
+    if str(options.out) == STANDARD:
+        if several or options.samples > 1:
+            raise UsageError("-o - takes one picture", hint="name a folder with -o")
+        return [_Job(files[0][0], files[0][1], [None])]
+    as_file = options.out.suffix.lower() in OUTPUT_SUFFIXES
+    if several and as_file:
+        raise UsageError(f"-o {options.out}: several pictures need a folder", hint="leave out the suffix")
+    jobs = []
+    for name, path in files:
+        if as_file:
+            base = options.out
+        else:
+            stem = Path("stdin.png" if options.source == STANDARD else name)
+            base = options.out / stem.with_suffix(
+                stem.suffix if stem.suffix.lower() in OUTPUT_SUFFIXES else ".png"
+            )
+        numbered = [base.with_name(f"{base.stem}-{n:02d}{base.suffix}") for n in range(options.samples)]
+        jobs.append(_Job(name, path, list(numbered if options.samples > 1 else [base])))
+    targets = [target for job in jobs for target in job.targets if target is not None]
+    if len(set(targets)) < len(targets):
+        raise OutputError("several pictures would get the same name", hint="enlarge them one by one")
+    existing = [target for target in targets if target.exists()]
+    if existing and not options.force:
+        if len(existing) == len(targets) or not several:
+            raise OutputError(
+                f"{str(existing[0])!r} exists", hint="overwrite with --force, or name another with -o"
+            )
+        jobs = [job for job in jobs if not all(t is not None and t.exists() for t in job.targets)]
+    for folder in sorted({target.parent for target in targets}):
+        require_writable_folder(folder)
+    return jobs
+
+
+def _references(options: UpscaleOptions, jobs: list[_Job]) -> dict[str, Path]:
+    """The large original of each picture by its name."""
+    if options.reference is None:
+        return {}
+    if options.reference.is_file():
+        if len(jobs) > 1:
+            raise UsageError(
+                "--reference is one picture, and there are several to compare", hint="name a folder"
+            )
+        return {jobs[0].name: options.reference}
+    found = find_images(str(options.reference))
+    by_stem = {str(Path(key).with_suffix("")): found.root / key for key in found.keys}
+    references = {}
+    for job in jobs:
+        reference = by_stem.get(str(Path(job.name).with_suffix("")))
+        if reference is None:
+            raise DataError(f"{job.name!r} has no reference of its name in {str(options.reference)!r}")
+        references[job.name] = reference
+    return references
+
+
+def _read_reference(path: Path, shape: tuple[int, ...]) -> Picture:
+    reference = read_image(path)
+    if reference.shape != shape:
+        raise DataError(
+            f"the reference {str(path)!r} is {reference.shape[0]}x{reference.shape[1]} (height x width), and the result "
+            f"{shape[0]}x{shape[1]}"
+        )
+    return reference
+
+
+def _perceptual(options: UpscaleOptions, reporter: Reporter) -> nn.Module | None:
+    network, _, weights = options.perceptual.partition(":")
+    kind = "lpips" if network in ("vgg", "alex", "squeeze") else "features"
+    try:
+        return load_perceptual(
+            PerceptualConfig.model_validate({"kind": kind, "network": network, "weights": weights or None})
+        )
+    except WeightsError as error:
+        reporter.warning(f"without the perceptual distance: {error.message.splitlines()[0]}")
+        return None
+
+
+@torch.inference_mode()
+def _measured(
+    picture: Picture, reference: Picture, perceptual: nn.Module | None, device: torch.device
+) -> dict[str, float]:
+    x, y = (
+        torch.from_numpy(each.transpose(2, 0, 1)[None].copy()).to(device).float() / 127.5 - 1
+        for each in (picture, reference)
+    )
+    values = {"psnr": float(psnr(x, y)), "ssim": float(ssim(x, y))}
+    if perceptual is not None:
+        values["perceptual"] = float(perceptual(x, y))
+    return values
+
+
+def _write(picture: Picture, target: Path | None, attributes: Attributes, reporter: Reporter) -> None:
+    if attributes.alpha is not None:
+        alpha = np.repeat(attributes.alpha[..., None], 3, axis=2)
+        alpha = enlarge(alpha, *picture.shape[:2])[..., 0]
+        attributes = Attributes(np.ascontiguousarray(alpha), attributes.exif, attributes.icc)
+    if target is not None:
+        lost = write_with_attributes(target, picture, attributes)
+        if lost:
+            reporter.warning(f"{target.suffix} cannot hold {' and '.join(lost)}; write a .png to keep it")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        write_with_attributes(path, picture, attributes)
+        sys.stdout.buffer.write(path.read_bytes())
+        sys.stdout.buffer.flush()
+
+
+def _line(result: Upscaled) -> str:
+    where = "standard output" if result.path is None else str(result.path)
+    parts = [f"{where}: {result.size[0]}x{result.size[1]} (height x width)"]
+    parts.append(f"made small again {result.consistency:.1f} dB")
+    for name in ("psnr", "ssim", "perceptual"):
+        if name in result.measured:
+            value, bicubic = result.measured[name], result.measured[f"bicubic_{name}"]
+            parts.append(f"{name} {value:.4g} (bicubic {bicubic:.4g})")
+    return ", ".join(parts)

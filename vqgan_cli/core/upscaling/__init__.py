@@ -1,0 +1,1 @@
+"""Larger pictures from small ones, and how true they are to them."""

@@ -1,0 +1,172 @@
+"""A picture enlarged by a model of low-resolution conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqgan_cli.core.artifacts import Transformer
+from vqgan_cli.core.data.maps import enlarge
+from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
+from vqgan_cli.core.device import autocast_for
+from vqgan_cli.core.errors import MemoryLimitError, StoppedError
+from vqgan_cli.core.models.tiled_decoding import decode_tiled
+from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
+from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.upscaling.consistency import back_projected
+
+__all__ = ["Upscaler"]
+
+_TILE = 1024  # pixels that are encoded at a time, with margins
+_MARGIN = 128
+
+Picture = npt.NDArray[np.uint8]
+
+
+class Upscaler:
+    """Enlarges pictures by the model's factor.
+
+    Args:
+        model: with low-resolution conditions.
+        settings: how codes are drawn.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        reconstruct: bicubic enlargement passed through the tokenizer, without the prior: the baseline.
+        consistent: back-project each result, so that its small version is the picture given.
+        stop: ends the work between two codes.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        settings: SamplingSettings,
+        precision: str,
+        stop: StopRequest,
+        *,
+        reconstruct: bool = False,
+        consistent: bool = False,
+    ) -> None:
+        assert model.map_encoder is not None
+        self._model = model
+        self._settings = settings
+        self._precision = precision
+        self._stop = stop
+        self._reconstruct = reconstruct
+        self._consistent = consistent
+        self._encoder = model.map_encoder
+        self._device = next(model.prior.parameters()).device
+        maps = model.map_encoder.map_kind.config
+        self.factor, self.filter = maps.lowres_factor, maps.lowres_filter
+        if precision != "fp32":
+            model.prior.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+
+    def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Cells [h, w] that are drawn for a small picture [H, W, 3]: enlarged, rounded up, no less than a window."""
+        f, window = self._encoder.downsampling, self._model.prior.spec.grid
+        rows, columns = (max(-(-side * self.factor // f), w) for side, w in zip(shape, window, strict=False))
+        return rows, columns
+
+    def enlarge(self, small: Picture, number: int, watch: Callable[[int], None]) -> Picture:
+        """Draw the large picture, uint8 [H * factor, W * factor, 3].
+
+        Args:
+            small: uint8 [H, W, 3].
+            number: of the sample; with the seed it decides every random number.
+            watch: is told the number of codes that are drawn.
+
+        Raises:
+            StoppedError: asked to stop.
+            MemoryLimitError: the device's memory is exhausted.
+        """
+        height, width = small.shape[0] * self.factor, small.shape[1] * self.factor
+        f = self._encoder.downsampling
+        grid = self.grid(small.shape)
+        padded = _mirrored(enlarge(small, height, width), grid[0] * f, grid[1] * f)
+        try:
+            with autocast_for(self._device, self._precision):
+                condition = self._encode(padded)
+            if self._reconstruct:
+                codes = torch.from_numpy(self._codes(padded)[None]).to(self._device)
+            else:
+                codes = self._draw(condition, grid, number, watch)
+            with autocast_for(self._device, self._precision):
+                picture = to_arrays(decode_tiled(self._model.tokenizer, codes))[0]
+        except torch.OutOfMemoryError as error:
+            raise MemoryLimitError(
+                f"out of memory on {self._device} with a picture of {height}x{width}",
+                hint="try --max-batch 1 or --precision bf16",
+            ) from error
+        picture = np.ascontiguousarray(picture[:height, :width])
+        return back_projected(picture, small, self.factor, self.filter) if self._consistent else picture
+
+    def _draw(
+        self,
+        condition: npt.NDArray[np.int64],
+        grid: tuple[int, int],
+        number: int,
+        watch: Callable[[int], None],
+    ) -> torch.Tensor:
+        def progress(done: int, _: torch.Tensor) -> bool:
+            watch(done)
+            return not self._stop.pending()
+
+        try:
+            return draw(
+                self._model.prior,
+                torch.from_numpy(condition[None]).to(self._device),
+                grid,
+                self._settings,
+                first_image=number,
+                progress=progress,
+            )
+        except Stopped:
+            reason = self._stop.agreed() or "interrupted"
+            raise StoppedError(
+                f"{reason}; the pictures written so far are whole",
+                exit_code=143 if reason == "terminated" else 130,
+                hint="repeat the same command to go on",
+            ) from None
+
+    def _encode(self, picture: Picture) -> npt.NDArray[np.int64]:
+        return _in_tiles(picture, self._encoder.downsampling, lambda tile: self._encoder.encode([tile])[0])
+
+    def _codes(self, picture: Picture) -> npt.NDArray[np.int64]:
+        tokenizer = self._model.tokenizer
+
+        def encode(tile: Picture) -> npt.NDArray[np.int64]:
+            return tokenizer.encode(to_input(to_tensor(tile)[None], tokenizer, self._device))[0].cpu().numpy()
+
+        return _in_tiles(picture, tokenizer.downsampling, encode)
+
+
+def _mirrored(picture: Picture, height: int, width: int) -> Picture:
+    """Grow to a size at the lower right by mirroring, which gives the model a likely surrounding."""
+    rows, columns = height - picture.shape[0], width - picture.shape[1]
+    return np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="symmetric")
+
+
+def _in_tiles(
+    picture: Picture, f: int, encode: Callable[[Picture], npt.NDArray[np.int64]]
+) -> npt.NDArray[np.int64]:
+    """Codes [H / f, W / f] of a picture, encoded whole, or where it is large in tiles with a margin around them.
+
+    Encoding looks at the whole picture by GroupNorm and attention, which were trained on small squares: tiles of
+    moderate size are nearer to the training than a very large picture is.
+    """
+    height, width = picture.shape[:2]
+    if height * width <= _TILE**2:
+        return encode(picture)
+    codes = np.zeros((height // f, width // f), np.int64)
+    core = (_TILE - 2 * _MARGIN) // f * f
+    margin = -(-_MARGIN // f) * f
+    for top in range(0, height, core):
+        for left in range(0, width, core):
+            above, before = max(0, top - margin), max(0, left - margin)
+            tile = picture[above : top + core + margin, before : left + core + margin]
+            found = encode(np.ascontiguousarray(tile))
+            row, column = (top - above) // f, (left - before) // f
+            part = codes[top // f : (top + core) // f, left // f : (left + core) // f]
+            part[:] = found[row : row + part.shape[0], column : column + part.shape[1]]
+    return codes
