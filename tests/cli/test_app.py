@@ -209,7 +209,7 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_shell_completion_knows_presets(run_vqgan: RunVqgan) -> None:
-    """Oracle: what bash is answered for `vqgan train-ae --preset d<Tab>`; the parent need not be a shell."""
-    words = {"COMP_WORDS": "vqgan train-ae --preset d", "COMP_CWORD": "3"}
+    """Oracle: what bash is answered for `vqgan train-ae --preset dem<Tab>`; the parent need not be a shell."""
+    words = {"COMP_WORDS": "vqgan train-ae --preset dem", "COMP_CWORD": "3"}
     done = run_vqgan(env={"_VQGAN_COMPLETE": "complete_bash", **words})
     assert done.stdout.split() == ["demo"]

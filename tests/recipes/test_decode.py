@@ -320,7 +320,7 @@ def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
         assert (read(tmp_path / "out" / f"{index:06d}.png") == exact[index].numpy()).all()
     done = decode(vqgan, tokenizer, "codes.npy", "-o", "lossy", "--format", "jpg")
     assert done.code == 2
-    assert "label maps are written as png" in done.err
+    assert "segmentation maps are written as png" in done.err
     # On a contact sheet each class has its colour.
     assert decode(vqgan, tokenizer, "codes.npy", "-o", "sheet.png", "--grid").code == 0
     cell = read(tmp_path / "sheet.png")[:32, :32].reshape(-1, 3)

@@ -424,31 +424,6 @@ def test_contact_sheet_of_many(faces: SavedTransformer, vqgan: Vqgan, tmp_path: 
     assert np.array_equal(sheet[-8:, -8:], read(tmp_path / "samples/0069.png"))
 
 
-def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
-    """A tokenizer of label maps gives label maps; the sheet shows them in colours."""
-    channels = {"in_channels": 5, "out_channels": 5}
-    saved = save_tiny(tmp_path / "tokenizer.safetensors", kind="segmentation", **channels)
-    loss = {"reconstruction": "cross-entropy", "perceptual": {"kind": "none"}}
-    config = ExperimentConfig.model_validate(
-        {
-            "data": {"size": 8, "kind": "segmentation"},
-            "tokenizer": TINY.model_dump() | channels,
-            "train_ae": loss,
-            "transformer": {"layers": 1, "heads": 2, "width": 32},
-        }
-    )
-    spec = PriorSpec(300, (4, 4))
-    prior = build_prior(config.transformer, spec).eval()
-    save_transformer(
-        tmp_path / "model.safetensors", prior.state_dict(), saved.module.state_dict(), config, spec, (), {}
-    )
-    assert vqgan("generate", "-m", "model.safetensors", "--device", "cpu", "-n", "2").code == 0
-    codes = draw(prior, torch.zeros(2, 1, dtype=torch.int64), (4, 4), SamplingSettings())
-    for number, labels in enumerate(saved.module.decode(codes).numpy()):
-        assert np.array_equal(read(tmp_path / f"samples/{number:04d}.png"), labels)
-    assert read(tmp_path / "samples/sheet.png").ndim == 3
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_interrupted_and_repeated_equals_uninterrupted(
     pets: SavedTransformer, vqgan: Vqgan, tmp_path: Path, number: signal.Signals, code: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vqgan_cli.core.training.code_sets import views
+from vqgan_cli.core.training.code_sets import Augmentation, views
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -15,15 +15,36 @@ def test_flip_mirrors_the_centre() -> None:
     centre = IMAGE[:, 10:50]
     only = views(IMAGE, 40, "none")
     assert len(only) == 1
-    assert np.array_equal(only[0], centre)
-    assert np.array_equal(views(IMAGE, 40, "flip")[1], centre[:, ::-1])
+    assert np.array_equal(only[0][0], centre)
+    assert np.array_equal(views(IMAGE, 40, "flip")[1][0], centre[:, ::-1])
 
 
 @pytest.mark.parametrize("image", [IMAGE, IMAGE[:, :40]])
 def test_ten_crops(image: np.ndarray) -> None:
     """Invariant: ten different squares; the second five mirror the first."""
-    found = views(image, 20, "ten-crop")
+    found = [square for square, _ in views(image, 20, "ten-crop")]
     assert len(found) == 10
     assert {view.shape for view in found} == {(20, 20, 3)}
     assert all(np.array_equal(a[:, ::-1], b) for a, b in zip(found[:5], found[5:], strict=True))
     assert len({view.tobytes() for view in found}) == 10
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip", "ten-crop"])
+def test_a_map_is_cut_and_mirrored_as_its_picture(augmentation: Augmentation) -> None:
+    """Invariant: of a map that is the picture itself, every square is that of the picture."""
+    found = views(IMAGE, 20, augmentation, IMAGE)
+    assert all(of_map is not None and np.array_equal(square, of_map) for square, of_map in found)
+
+
+def test_a_map_of_another_size_is_brought_to_that_of_its_picture() -> None:
+    """Oracle: a label map at a third of the size, of two halves; the middle of the picture is their border."""
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, 15:] = 1
+    [(_, of_map)] = views(IMAGE, 40, "none", labels)
+    assert of_map is not None
+    assert np.array_equal(of_map, np.repeat([[0, 1]], 40, axis=0).repeat(20, axis=1))
+
+
+def test_a_map_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="its map is 40x40"):
+        views(IMAGE, 20, "none", np.zeros((40, 40), np.uint8))

@@ -76,9 +76,10 @@ def plan_run(
     run = source.parent.parent if source.parent.name == "checkpoints" else source
     stored = run / "config.yaml"
     if not stored.is_file():
+        command = "vqgan train-transformer" if stage == "transformer" else "vqgan train-ae"
         raise UsageError(
             f"--resume: {str(run)!r} is no run folder",
-            hint=f"name the run: vqgan train-{'transformer' if stage == 'transformer' else 'ae'} --resume --out runs/NAME",
+            hint=f"name the run: {command} --resume --out runs/NAME",
         )
     # The run's own settings are the base; what is typed now comes on top, and the recipe checks that it may change.
     return resolve(str(stored), overrides, given), out or run, source

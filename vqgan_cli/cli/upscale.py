@@ -49,7 +49,7 @@ def upscale(
             "--factor",
             min=2,
             metavar="N",
-            help="How many times larger. The model's factor, or a power of it, in several passes. Default: the model's.",
+            help="How many times larger: the model's factor, or a power of it in several passes. Default: the model's.",
         ),
     ] = None,
     samples: Annotated[

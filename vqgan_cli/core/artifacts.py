@@ -126,11 +126,11 @@ def save_transformer(
     path: Path,
     prior: Mapping[str, torch.Tensor],
     tokenizer: Mapping[str, torch.Tensor],
-    map_encoder: MapEncoder | None,
     config: ExperimentConfig,
     spec: PriorSpec,
     classes: Sequence[str],
     provenance: Mapping[str, Any],
+    map_encoder: MapEncoder | None = None,
 ) -> str:
     """Write a prior together with its tokenizers, so that one file is enough to make images.
 
@@ -138,11 +138,11 @@ def save_transformer(
         path: the file.
         prior: state dict of the prior.
         tokenizer: state dict of the tokenizer whose codes it models.
-        map_encoder: what makes the codes of its condition; None if that is no map.
         config: the experiment; its ``tokenizer`` section is that of the tokenizer, its ``condition`` that of the maps.
         spec: what the prior models.
         classes: names by label; empty without.
         provenance: version, steps, data and metrics.
+        map_encoder: what makes the codes of its condition; None if that is no map.
 
     Returns:
         The fingerprint of all weights.

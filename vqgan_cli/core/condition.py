@@ -12,9 +12,9 @@ from torch import Tensor
 
 from vqgan_cli.core.config import MapsConfig
 from vqgan_cli.core.data.maps import MapKind
+from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.models.tokenizer import Tokenizer
-from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 
 __all__ = ["MapEncoder", "label_codes"]
 
@@ -67,8 +67,5 @@ class MapEncoder:
     def decode(self, codes: Tensor) -> list[Array]:
         """What codes [B, h, w] say of their maps, at the size of the pictures."""
         size = [side * self.downsampling for side in codes.shape[1:]]
-        if self.tokenizer is None:
-            arrays = to_arrays(codes)
-        else:
-            arrays = to_arrays(self.tokenizer.decode(codes))
+        arrays = to_arrays(self.tokenizer.decode(codes) if self.tokenizer else codes)
         return [resize(array, *size) for array in arrays]

@@ -81,10 +81,19 @@ def _problem(kind: str, loc: Location, value: Any, context: dict[str, Any], mess
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        if _is_section(field.annotation):
-            yield from _fields(field.annotation, f"{prefix}{name}.")
+        annotation = _present(field.annotation)
+        if _is_section(annotation):
+            yield from _fields(annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
+
+
+def _present(annotation: Any) -> Any:
+    """The section of an optional section; anything else as it is."""
+    items = get_args(annotation)
+    if type(None) in items and any(map(_is_section, items)):
+        return next(item for item in items if _is_section(item))
+    return annotation
 
 
 def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
@@ -98,7 +107,7 @@ def _declaration(loc: Location) -> tuple[Any, list[Any]]:
     for part in loc:
         if _is_section(annotation) and part in annotation.model_fields:
             field = annotation.model_fields[part]
-            annotation, constraints = field.annotation, field.metadata
+            annotation, constraints = _present(field.annotation), field.metadata
         elif get_origin(annotation) is tuple and isinstance(part, int):
             items = get_args(annotation)
             item = items[0] if items[-1] is Ellipsis else items[min(part, len(items) - 1)]
@@ -190,4 +199,5 @@ def _nearest_key(loc: Location) -> str:
     if match[0] not in beside:
         nearest = [key for key in keys if key.rpartition(".")[2] == match[0]]
         nearest = [key for key in nearest if key.startswith(prefix)] or nearest
+        nearest = [key for key in nearest if key.count(".") == min(each.count(".") for each in nearest)]
     return f" (did you mean {' or '.join(map(repr, nearest[:2]))}?)"

@@ -62,7 +62,7 @@ class ConditionConfig(Section):
     @property
     def map_kind(self) -> MapKindName | None:
         """The kind of maps; None where the condition is none or a class."""
-        return None if self.kind in ("none", "class") else self.kind
+        return None if self.kind == "none" or self.kind == "class" else self.kind
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> Self:

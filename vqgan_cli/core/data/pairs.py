@@ -94,7 +94,7 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
             raise DataError(
                 f"{spec!r} has no {kind} maps for its pictures: there is no {str(root / kind)!r}"
                 + ("" if (root / PAIRED_IMAGES).is_dir() else f" and no {str(root / PAIRED_IMAGES)!r}"),
-                hint=f"put pictures into {PAIRED_IMAGES}/ and maps of the same names into {kind}/, or name a csv of pairs",
+                hint=f"put pictures into {PAIRED_IMAGES}/ and maps of their names into {kind}/, or name a csv of pairs",
             )
         images, maps = (
             open_source(

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -290,8 +289,8 @@ def _read_reference(path: Path, shape: tuple[int, ...]) -> Picture:
     reference = read_image(path)
     if reference.shape != shape:
         raise DataError(
-            f"the reference {str(path)!r} is {reference.shape[0]}x{reference.shape[1]} (height x width), and the result "
-            f"{shape[0]}x{shape[1]}"
+            f"the reference {str(path)!r} is {reference.shape[0]}x{reference.shape[1]}, and the result "
+            f"{shape[0]}x{shape[1]} (height x width)"
         )
     return reference
 

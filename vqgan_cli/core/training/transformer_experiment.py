@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,9 @@ class CodeBatch:
     condition: Tensor
 
 
-def _batch(codes: CodeSet, images: Sequence[int], views: Sequence[int]) -> CodeBatch:
+def _batch(codes: CodeSet, images: npt.ArrayLike, views: npt.ArrayLike) -> CodeBatch:
     """One view of each of some images."""
+    images, views = np.asarray(images), np.asarray(views)
     grids = torch.from_numpy(codes.codes[images, views].astype(np.int64))
     if codes.condition is None:
         return CodeBatch(grids, torch.from_numpy(codes.labels[images])[:, None])
@@ -213,7 +214,7 @@ class TransformerExperiment(Experiment):
 
     @torch.inference_mode()
     def save_samples(self, path: Path) -> None:
-        """Images drawn as `vqgan generate` draws them: of classes spread over all, or beside the maps and the originals of
+        """Images as `vqgan generate` draws them: of classes spread over all, or between the maps and the originals of
         validation images.
         """
         model, device = self.model, self.accelerator.device
@@ -232,7 +233,7 @@ class TransformerExperiment(Experiment):
         else:
             assert self.map_encoder is not None
             count = min(_SAMPLES, len(self.validation_codes))
-            batch = _batch(self.validation_codes, range(count), [0] * count)
+            batch = _batch(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
             condition = batch.condition.to(device).unflatten(1, self.spec.grid)
             maps = self.map_encoder.decode(condition)
             drawn = draw(model, condition, self.spec.grid, settings)
@@ -251,7 +252,6 @@ class TransformerExperiment(Experiment):
             path,
             self.model.state_dict(),
             self.tokenizer.state_dict(),
-            self.map_encoder,
             self.config,
             self.spec,
             self.train_codes.classes if self.spec.condition == "class" else (),
@@ -263,6 +263,7 @@ class TransformerExperiment(Experiment):
                 "weights": "average" if self.average is not None else "last",
                 "validation": dict(validation),
             },
+            self.map_encoder,
         )
 
     def architecture(self) -> dict[str, Any]:

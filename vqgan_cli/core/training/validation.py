@@ -38,8 +38,8 @@ def validate_tokenizer(
 
     Returns:
         For pictures ``l1``, ``psnr`` (dB), ``ssim``, ``perceptual`` if there is a network; for label maps
-        ``cross_entropy`` (nats per pixel) and ``accuracy``; for depth ``l1``; for all ``loss`` (what models are compared by),
-        ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
+        ``cross_entropy`` (nats per pixel) and ``accuracy``; for depth ``l1``; for all ``loss`` (by which models are
+        compared), ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
     """
     device = accelerator.device
     was_training = tokenizer.training
@@ -106,7 +106,7 @@ def reconstruction_pairs(
     device: torch.device,
     map_kind: MapKind | None = None,
 ) -> list[npt.NDArray[Any]]:
-    """The first ``count`` validation images, then their reconstructions, uint8 [H, W, 3] each; maps as people see them."""
+    """The first ``count`` validation images, then their reconstructions, uint8 [H, W, 3]; maps as people see them."""
     was_training = tokenizer.training
     tokenizer.eval()
     items = [dataset[(0, position)]["image"] for position in range(min(count, len(dataset)))]

@@ -37,7 +37,7 @@ def consistency(large: Picture, small: Picture, factor: int, filter_: str) -> fl
 
 
 def back_projected(large: Picture, small: Picture, factor: int, filter_: str) -> Picture:
-    """The large picture, changed so that its small version is the small picture; see `consistency` for the arguments."""
+    """The large picture, changed so that its small version is the small picture; arguments as of `consistency`."""
     result = large
     for _ in range(_ROUNDS):
         if consistency(result, small, factor, filter_) >= _ENOUGH:

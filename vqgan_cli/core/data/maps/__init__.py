@@ -1,4 +1,4 @@
-"""Maps that go with images: label maps, depth, edges, key points, low resolution. A new kind is a file and a line here."""
+"""Maps that go with images: label maps, depth, edges, key points, low resolution. A new kind is a file and a line."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Depth(MapKind):
         return picture
 
     def write(self, path: Path, array: Array) -> None:
-        """A 16-bit PNG: steps of ``depth_unit`` with a ``depth_range``; else 1 to 65535 from near to far, without a unit.
+        """A 16-bit PNG: steps of ``depth_unit`` with a ``depth_range``; else 1 to 65535 from near to far, unitless.
 
         Unknown pixels get ``depth_unknown``, or 0 where that is no integer.
         """

@@ -86,7 +86,8 @@ def draw_limbs(
     width: int,
     limb_width: float,
 ) -> UInt8:
-    """Limbs as lines with round ends, anti-aliased, later limbs over earlier ones, uint8 [height, width, 3].
+    """Limbs as lines with round ends, anti-aliased, uint8 [height, width, 3]; of those that cross, each channel shows
+    the brighter: an order would differ between the sides.
 
     Args:
         people: points by name, (x, y) in pixels; a limb of which an end is absent is not drawn.
@@ -99,8 +100,7 @@ def draw_limbs(
     radius = max(limb_width * min(height, width), _LEAST_WIDTH) / 2
     colours = _colours(skeleton)
     for points in people:
-        # A limb and its counterpart are drawn in one order on both sides, so that mirrored people look alike.
-        for limb in sorted(skeleton, key=lambda limb: _unsided(limb)):
+        for limb in skeleton:
             if limb[0] in points and limb[1] in points:
                 _stroke(canvas, points[limb[0]], points[limb[1]], radius, colours[limb])
     return np.rint(canvas).clip(0, 255).astype(np.uint8)
@@ -207,7 +207,7 @@ def _colours(skeleton: Sequence[Limb]) -> dict[Limb, tuple[float, float, float]]
 
 
 def _stroke(canvas: Array, a: Place, b: Place, radius: float, colour: tuple[float, float, float]) -> None:
-    """Blend a line into float32 [H, W, 3]; pixel centres lie at (0.5, 0.5)."""
+    """Draw a line into float32 [H, W, 3]; pixel centres lie at (0.5, 0.5)."""
     height, width = canvas.shape[:2]
     top, bottom = (round(each) for each in (min(a[1], b[1]) - radius - 2, max(a[1], b[1]) + radius + 2))
     left, right = (round(each) for each in (min(a[0], b[0]) - radius - 2, max(a[0], b[0]) + radius + 2))
@@ -220,4 +220,5 @@ def _stroke(canvas: Array, a: Place, b: Place, radius: float, colour: tuple[floa
     along = ((x * ex + y * ey) / max(ex * ex + ey * ey, 1e-9)).clip(0, 1)
     distance = np.hypot(x - along * ex, y - along * ey)
     coverage = (radius + 0.5 - distance).clip(0, 1).astype(np.float32)[..., None]
-    canvas[rows, columns] += coverage * (np.array(colour, np.float32) - canvas[rows, columns])
+    part = canvas[rows, columns]
+    np.maximum(part, coverage * np.array(colour, np.float32), out=part)
