@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+
 from tests.recipes.conftest import SavedTokenizer
 from tests.recipes.test_train_ae_processes import Launch, launch  # noqa: F401
 from tests.recipes.test_train_transformer import TINY, coarse, pictures, train  # noqa: F401
 from vqgan_cli.core.artifacts import load_transformer
-from vqgan_cli.core.training.checkpoints import load_newest
+from vqgan_cli.core.training.checkpoints import Checkpoint, load_newest
 
 
 def test_two_processes_train_one_model(
@@ -28,3 +30,45 @@ def test_two_processes_train_one_model(
     saved = load_newest(tmp_path / "run/checkpoints")[0]
     assert saved.facts["samples_seen"] == 6 * 2 * 2 * TINY["train_transformer__batch_size"]
     assert load_transformer(tmp_path / "run").prior.spec.grid == (4, 4)
+
+
+def test_shared_weights_train_the_same_model(
+    launch: Launch,  # noqa: F811
+    coarse: SavedTokenizer,  # noqa: F811
+    pictures: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Oracle: the same run with whole weights on each process, up to rounding. Resumed halfway, it ends the same."""
+    env = {"VQGAN_CACHE": str(tmp_path / "cache")}
+
+    def run(*arguments: object) -> str:
+        done = launch(*map(str, arguments), env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def last(name: str) -> Checkpoint:
+        return load_newest(tmp_path / name / "checkpoints")[0]
+
+    still = {"transformer__embedding_dropout": 0, "transformer__residual_dropout": 0}
+    for name, sharding in (("plain", "none"), ("shared", "full")):
+        command = train(
+            coarse.path, name, 6, "--data", pictures, train_transformer__sharding=sharding, **still
+        )
+        assert ("2 processes, which share the weights" in run(*command)) == (sharding == "full")
+    run(
+        "train-transformer",
+        "--resume",
+        "shared/checkpoints/step-00000004",
+        "--out",
+        "resumed",
+        "--device",
+        "cpu",
+    )
+    plain, shared, resumed = map(last, ("plain", "shared", "resumed"))
+    for part in ("prior", "average", "optimizer"):
+        assert plain.tensors[part].keys() == shared.tensors[part].keys()
+        for name, value in plain.tensors[part].items():
+            torch.testing.assert_close(shared.tensors[part][name], value, rtol=1e-4, atol=1e-5)
+            assert torch.equal(shared.tensors[part][name], resumed.tensors[part][name])
+    assert load_transformer(tmp_path / "shared").prior.spec.grid == (4, 4)
+    assert list((tmp_path / "shared/samples").iterdir())

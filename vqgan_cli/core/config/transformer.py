@@ -135,6 +135,17 @@ class TrainTransformerConfig(OptimisationConfig):
     patience: Count = Field(
         default=0, description="Stop after so many validations without a better loss; 0: never."
     )
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="full: processes share weights, gradients and optimizer state (FSDP), for models that do not fit "
+        "into one GPU; none: each holds all of them.",
+    )
+
+    @model_validator(mode="after")
+    def _sharding_fits(self) -> Self:
+        if self.sharding == "full" and self.precision == "fp16":
+            raise ValueError("sharding full does not go with precision fp16: take bf16")
+        return self
 
 
 class SamplingConfig(Section):

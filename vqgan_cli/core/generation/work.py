@@ -206,6 +206,7 @@ class _CodeProgress:
         self._drawn += codes
         self._done += codes
         self._images_done += images
+        self.within_batch(0)
 
     def skip(self, images: int, grid: tuple[int, int]) -> None:
         """So many images were drawn by an earlier call."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vqgan_cli.core.errors import CheckpointError, OutputError
 from vqgan_cli.core.files import staged_folder
+from vqgan_cli.core.training.sharding import divided_like, whole
 
 __all__ = [
     "Checkpoint",
@@ -56,10 +57,13 @@ class Checkpoint:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """An optimizer's state as flat tensors (``12.exp_avg``) and its groups as JSON."""
+    """An optimizer's state as flat tensors (``12.exp_avg``) and its groups as JSON.
+
+    Every process must call it for a divided one (see `vqgan_cli.core.training.sharding`).
+    """
     state = optimizer.state_dict()
     tensors = {
-        f"{index}.{name}": torch.as_tensor(value)
+        f"{index}.{name}": whole(torch.as_tensor(value))
         for index, slots in state["state"].items()
         for name, value in slots.items()
     }
@@ -79,7 +83,7 @@ def unpack_optimizer(
     for parameter, slots in optimizer.state.items():
         for name, value in slots.items():
             if value.shape == parameter.shape and value.ndim:
-                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                slots[name] = divided_like(value, parameter)
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from vqgan_cli.core.training.sharding import local
+
 __all__ = ["WeightAverage"]
 
 
@@ -26,8 +28,8 @@ class WeightAverage:
         """Move towards the weights of ``module`` after an optimiser step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        average: list[torch.Tensor] = list(self.module.parameters())
-        current = [p.detach().float() for p in module.parameters()]
+        average = [local(p) for p in self.module.parameters()]
+        current = [local(p.detach()).float() for p in module.parameters()]
         torch._foreach_lerp_(average, current, 1 - decay)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)

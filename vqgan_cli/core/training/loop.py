@@ -95,6 +95,13 @@ class Experiment(ABC):
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """Whether a validation is better than the best so far."""
 
+    def gather(self, *, optimizer: bool = False) -> None:  # noqa: B027 - most have nothing to gather
+        """Bring together, before the main process saves something, what is divided among the processes.
+
+        Args:
+            optimizer: for a checkpoint, which holds the optimizer's state too.
+        """
+
     @abstractmethod
     def save_samples(self, path: Path) -> None:
         """Write a picture of what the model can do. Main process only."""
@@ -105,7 +112,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def checkpoint(self, step: int) -> Checkpoint:
-        """Everything needed to go on, except the random states, which the loop keeps."""
+        """Everything needed to go on, except the random states, which the loop keeps. Main process only."""
 
 
 def train(
@@ -278,6 +285,8 @@ class _Loop:
         self.stale = 0 if improved else self.stale + 1
         if improved:
             self.best = dict(result)
+        if improved:
+            self.experiment.gather()
         if self.run is None:
             return
         self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
@@ -285,11 +294,13 @@ class _Loop:
             self.experiment.save_model(self.run.path / "best.safetensors", self.step, result)
 
     def save_samples(self) -> None:
-        if self.run is not None:
-            with self.clock.paused():
+        with self.clock.paused():
+            self.experiment.gather()
+            if self.run is not None:
                 self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png")
 
     def save_model(self) -> None:
+        self.experiment.gather()
         if self.run is not None:
             self.experiment.save_model(self.run.path / "model.safetensors", self.step, self.validation)
 
@@ -299,6 +310,7 @@ class _Loop:
         self.checkpointed = self.step
         with self.clock.paused():
             states = gather_object([random_state(self.accelerator.device)])
+            self.experiment.gather(optimizer=True)
             if self.run is None:
                 return
             checkpoint = self.experiment.checkpoint(self.step)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import save_transformer
@@ -31,6 +31,7 @@ from vqgan_cli.core.training.ema import WeightAverage
 from vqgan_cli.core.training.loop import Experiment, StepReport
 from vqgan_cli.core.training.optimizer import adamw
 from vqgan_cli.core.training.schedule import learning_rate_factor
+from vqgan_cli.core.training.sharding import load_whole_state, shard, whole, whole_state
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["CodeBatch", "TransformerExperiment", "code_batches", "describe"]
@@ -99,8 +100,15 @@ class TransformerExperiment(Experiment):
             self.prior.compile()
         self.order = torch.from_numpy(sequence_order(config.transformer.order, *self.spec.grid))
         self.order = self.order.to(accelerator.device)
-        optimizer = adamw(self.prior, settings)
-        self.network, self.optimizer = accelerator.prepare(self.prior, optimizer)
+        self.sharded = settings.sharding == "full" and accelerator.num_processes > 1
+        self._gathered: dict[str, Any] = {}
+        self.network: nn.Module = self.prior
+        if self.sharded:
+            for prior in [self.prior] + ([self.model] if self.average else []):
+                shard(prior, prior.blocks, accelerator.device, accelerator.num_processes)
+        else:
+            self.network = accelerator.prepare(self.prior)
+        self.optimizer = accelerator.prepare(adamw(self.prior, settings))
         self.samples_seen = 0
         self.samples_per_step = 0
 
@@ -141,6 +149,7 @@ class TransformerExperiment(Experiment):
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(self.prior.parameters(), settings.clip_norm or math.inf)
+                norm = whole(norm)
                 # A scaler finds and skips such updates by itself, and lowers its scale.
                 skipped = accelerator.scaler is None and not bool(torch.isfinite(norm))
                 metrics["gradient_norm"] = norm.detach()
@@ -174,7 +183,7 @@ class TransformerExperiment(Experiment):
         """The learning rate."""
         return {"learning_rate": float(self.optimizer.param_groups[0]["lr"])}
 
-    @torch.inference_mode()
+    @torch.no_grad()  # inference mode would leave gathered weights that cannot be trained on
     def validate(self, stop: StopRequest) -> dict[str, float]:
         """Loss in nats per code, bits per pixel, and share of codes that were the likeliest; first view of each image,
         each process on its share.
@@ -186,14 +195,19 @@ class TransformerExperiment(Experiment):
         held_out = self.validation_codes
         mine = np.arange(accelerator.process_index, len(held_out), accelerator.num_processes)
         size = self.config.train_transformer.batch_size
-        for begin in range(0, len(mine), size):
-            if stop.pending():
+        most = -(-len(held_out) // accelerator.num_processes) if self.sharded else len(mine)
+        for begin in range(0, most, size):
+            # Divided weights are gathered by all processes together: none may leave, or have nothing to do.
+            if stop.pending() and not self.sharded:
                 break
             part = mine[begin : begin + size]
-            batch = _batch(held_out, part, np.zeros_like(part))
+            shown = part if len(part) else np.zeros(1, np.int64)
+            batch = _batch(held_out, shown, np.zeros_like(shown))
             codes = batch.codes.to(accelerator.device).flatten(1)[:, self.order]
             with accelerator.autocast():
                 logits = model(codes[:, :-1], self.condition(batch)).float().flatten(0, 1)
+            if not len(part):
+                continue
             sums[0] += F.cross_entropy(logits, codes.flatten(), reduction="sum")
             sums[1] += (logits.argmax(-1) == codes.flatten()).sum()
             sums[2] += codes.numel()
@@ -217,7 +231,7 @@ class TransformerExperiment(Experiment):
         """Images as `vqgan generate` draws them: of classes spread over all, or between the maps and the originals of
         validation images.
         """
-        model, device = self.model, self.accelerator.device
+        model, device = self._whole_model(), self.accelerator.device
         was_training = model.training
         model.eval()
         sampling = self.config.sampling.model_dump()
@@ -243,6 +257,35 @@ class TransformerExperiment(Experiment):
         write_image(path, contact_sheet(pictures, columns=columns))
         model.train(was_training)
 
+    def gather(self, *, optimizer: bool = False) -> None:
+        """Divided weights and moments, whole, on the main process's CPU."""
+        if not self.sharded:
+            return
+        keep = self.accelerator.is_main_process
+        self._gathered = {"prior": whole_state(self.prior.state_dict(), keep=keep)}
+        if self.average is not None:
+            self._gathered["average"] = whole_state(self.average.module.state_dict(), keep=keep)
+        if optimizer:
+            tensors, groups = pack_optimizer(self.optimizer)
+            self._gathered["optimizer"] = {name: each.cpu() for name, each in tensors.items()}, groups
+
+    def _states(self) -> dict[str, dict[str, Tensor]]:
+        """Whole state dicts of the prior and of its average, if there is one."""
+        if self.sharded:
+            return {name: self._gathered[name] for name in ("prior", "average") if name in self._gathered}
+        states = {"prior": self.prior.state_dict()}
+        if self.average is not None:
+            states["average"] = self.average.module.state_dict()
+        return states
+
+    def _whole_model(self) -> Prior:
+        """What is sampled from by one process alone."""
+        if not self.sharded:
+            return self.model
+        model = build_prior(self.config.transformer, self.spec)
+        model.load_state_dict(list(self._states().values())[-1])
+        return model.to(self.accelerator.device)
+
     def _decoded(self, codes: Tensor) -> list[npt.NDArray[Any]]:
         return to_arrays(self.tokenizer.decode(codes))
 
@@ -250,7 +293,7 @@ class TransformerExperiment(Experiment):
         """Prior, tokenizer, config and provenance in one file."""
         save_transformer(
             path,
-            self.model.state_dict(),
+            list(self._states().values())[-1],  # the average if there is one
             self.tokenizer.state_dict(),
             self.config,
             self.spec,
@@ -289,10 +332,10 @@ class TransformerExperiment(Experiment):
             "samples_per_step": self.samples_per_step,
             "processes": self.accelerator.num_processes,
         }
-        saved.tensors["prior"] = self.prior.state_dict()
-        saved.tensors["optimizer"], saved.facts["optimizer"] = pack_optimizer(self.optimizer)
+        saved.tensors |= self._states()
+        packed = self._gathered["optimizer"] if self.sharded else pack_optimizer(self.optimizer)
+        saved.tensors["optimizer"], saved.facts["optimizer"] = packed
         if self.average is not None:
-            saved.tensors["average"] = self.average.module.state_dict()
             saved.facts["average_updates"] = self.average.updates
         if self.accelerator.scaler is not None:
             saved.facts["scaler"] = self.accelerator.scaler.state_dict()
@@ -300,10 +343,10 @@ class TransformerExperiment(Experiment):
 
     def restore(self, saved: Checkpoint) -> None:
         """Put everything back as it was when the checkpoint was written."""
-        self.prior.load_state_dict(saved.tensors["prior"])
+        load_whole_state(self.prior, saved.tensors["prior"])
         unpack_optimizer(self.optimizer, saved.tensors["optimizer"], saved.facts["optimizer"])
         if self.average is not None:
-            self.average.module.load_state_dict(saved.tensors.get("average", saved.tensors["prior"]))
+            load_whole_state(self.average.module, saved.tensors.get("average", saved.tensors["prior"]))
             self.average.updates = saved.facts.get("average_updates", 0)
         if self.accelerator.scaler is not None and "scaler" in saved.facts:
             self.accelerator.scaler.load_state_dict(saved.facts["scaler"])
@@ -335,7 +378,8 @@ def describe(experiment: TransformerExperiment, out: Path, start: int) -> list[t
         (
             "batch",
             f"{settings.batch_size} images x {settings.accumulate} micro-batches x "
-            f"{experiment.accelerator.num_processes} processes",
+            f"{experiment.accelerator.num_processes} processes"
+            + (", which share the weights" if experiment.sharded else ""),
         ),
         ("steps", f"{settings.steps}" + (f", from {start}" if start else "")),
         ("device", f"{experiment.accelerator.device} in {settings.precision}"),

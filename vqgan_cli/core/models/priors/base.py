@@ -88,7 +88,12 @@ class Prior(nn.Module, ABC):
     """A decoder-only transformer over [condition tokens, image codes in sequence order].
 
     Sequence position C + k holds the k-th image code; the output at C + k - 1 gives the logits of the k-th code.
+
+    Attributes:
+        blocks: the transformer blocks, in order.
     """
+
+    blocks: nn.ModuleList
 
     def __init__(self, config: TransformerConfig, spec: PriorSpec) -> None:
         super().__init__()
