@@ -20,10 +20,11 @@ SPECS = {
 }
 
 
-def tiny(kind: str, condition: str, **options: object) -> Prior:
+def tiny(kind: str, condition: str | PriorSpec, **options: object) -> Prior:
+    spec = SPECS[condition] if isinstance(condition, str) else condition
     torch.manual_seed(0)
     config = TransformerConfig(kind=kind, layers=2, heads=2, width=32, **options)  # type: ignore[arg-type]
-    prior = build_prior(config, SPECS[condition]).eval()
+    prior = build_prior(config, spec).eval()
     for parameter in prior.parameters():  # logits far from uniform
         torch.nn.init.normal_(parameter, std=0.3)
     return prior
@@ -152,3 +153,18 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 def test_unknown_kind_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="llama"):
         build_prior(TransformerConfig(kind="lama"), SPECS["none"])
+
+
+@pytest.mark.parametrize("prefix", [0, 12])
+def test_a_bidirectional_prefix_reaches_within_the_condition_only(prefix: int) -> None:
+    """Invariant: with it the first condition token sees the last one; no condition token ever sees an image code."""
+    prior = tiny("gpt", "codes", bidirectional_prefix=prefix)
+    codes, condition = inputs(prior)
+    changed = condition.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % 7
+    plain = prior.hidden(codes[:, :-1], condition, 0, None)[:, :12]
+    sees_back = prior.hidden(codes[:, :-1], changed, 0, None)[:, 0] != plain[:, 0]
+    assert bool(sees_back.any()) == (prefix > 0)
+    assert torch.equal(prior.hidden((codes[:, :-1] + 1) % 20, condition, 0, None)[:, :12], plain)
+    first = prior(codes[:, :0], condition)
+    assert not torch.allclose(prior(codes[:, :0], changed), first)
