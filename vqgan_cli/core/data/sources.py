@@ -329,7 +329,8 @@ def open_source(
             - a pattern with ``*``, ``?``, ``[...]`` or ``**`` (any depth; links to folders are not followed).
             - one image file.
             - ``synthetic:faces`` or ``synthetic:scenes``.
-        kind: pictures, or maps of a kind; those that can be computed are, unless there is a folder of them.
+        kind: pictures, or maps of a kind; those that can be computed are, unless the folder has the kind's name, or one
+            of that name in it.
         maps: how maps are read; None: the defaults.
         background: red, green, blue (0-255) behind transparent pixels.
         max_megapixels: larger files fail as decompression bombs when they are read.
@@ -366,7 +367,7 @@ def _find(spec: str, map_kind: MapKind | None) -> tuple[Listing, bool]:
     if paired and (root / folder).is_dir():
         listing = find_images(str(root / folder), suffixes)
         return listing, True
-    if map_kind is not None and map_kind.computable:
+    if map_kind is not None and map_kind.computable and root.name != map_kind.name:
         return find_images(str(root / PAIRED_IMAGES) if paired else spec), False
     if paired:
         there = ", ".join(name for name in MAP_KINDS if (root / name).is_dir())
