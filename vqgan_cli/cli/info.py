@@ -207,8 +207,16 @@ def _prior(config: ExperimentConfig) -> Rows:
     shape = f"{prior.layers} layers, {prior.heads} heads, width {prior.width}"
     return [
         ("prior", f"{prior.kind}, {shape}, {prior.order} order"),
-        ("condition", "class" if config.condition.kind == "class" else "none"),
+        ("condition", _condition(config)),
     ]
+
+
+def _condition(config: ExperimentConfig) -> str:
+    kind, tokenizer = config.condition.kind, config.condition.tokenizer
+    if config.condition.map_kind is None:
+        return kind
+    by = {"own": "a tokenizer of their own", "same": "the same tokenizer", "none": "the label of each cell"}
+    return f"{kind} maps, by {by[tokenizer]}"
 
 
 def _tokens(config: ExperimentConfig) -> Rows:

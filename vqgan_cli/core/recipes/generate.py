@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import Transformer, load_transformer
@@ -21,13 +17,13 @@ from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import CodesError, UsageError
 from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.generation.class_names import ClassNames
-from vqgan_cli.core.generation.completion import visible_share
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
 from vqgan_cli.core.generation.inputs import completion, maps_of_codes, maps_of_files, variation
+from vqgan_cli.core.generation.plan import announce, plan_shares
 from vqgan_cli.core.generation.rejection import load_scorer
 from vqgan_cli.core.generation.templates import Template
-from vqgan_cli.core.generation.work import SampleWork, Share
+from vqgan_cli.core.generation.work import SampleWork
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.sizes import nearest_multiples
@@ -120,7 +116,15 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
     settings = _sampling_settings(options, model)
     names = ClassNames(model.classes, model.prior.spec.condition_size)
     templates = _templates(options, model, size)
-    plan = _plan(options, model, names, templates)
+    plan = plan_shares(
+        templates,
+        model,
+        names,
+        classes=options.classes,
+        images=options.images,
+        keep=options.keep,
+        seed=options.seed,
+    )
     scorer, scorer_fingerprint = None, None
     if options.keep is not None:
         if not names.is_imagenet:
@@ -156,7 +160,7 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
         files,
         force=options.force,
     )
-    _announce(plan, model, reporter)
+    announce(plan, model, reporter)
     if there := len(folder.files) - len(folder.missing(folder.files)):
         reporter.info(f"going on: {there} of them {'is' if there == 1 else 'are'} there already")
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
@@ -250,74 +254,6 @@ def _sampling_settings(options: GenerateOptions, model: Transformer) -> Sampling
             hint="--cfg 1; guidance needs a model trained with classes and --set condition.dropout=0.1",
         )
     return SamplingSettings(**given, stride=options.stride, max_batch=options.max_batch, seed=options.seed)
-
-
-def _plan(
-    options: GenerateOptions, model: Transformer, names: ClassNames, templates: Sequence[Template]
-) -> list[Share]:
-    """Which images to draw: of each template, class by class."""
-    spec = model.prior.spec
-    wanted: dict[int | None, int]
-    if spec.condition != "class":
-        if options.classes is not None:
-            raise UsageError(
-                f"--class {options.classes}: this model was trained without classes", hint="leave --class out"
-            )
-        wanted = {None: options.images}
-    elif options.classes is not None:
-        wanted = dict.fromkeys(names.find(options.classes), options.images)
-    else:
-        order = np.random.default_rng(options.seed).permutation(names.count)
-        wanted = dict(Counter(int(order[i % len(order)]) for i in range(options.images)))
-    plan = []
-    first = 0
-    for template in templates:
-        for label, images in wanted.items():
-            drawn = images if options.keep is None else max(images, round(images / options.keep))
-            stem = f"{template.name}-" if template.name else ""
-            name = None if label is None else names.name(label)
-            if label is not None and name is not None:
-                stem += f"{label:0{len(str(names.count - 1))}d}-{_slug(name)}-"
-            files = [f"{stem}{number:04d}.png" for number in range(images)]
-            plan.append(Share(template, label, name, images, drawn, first, files))
-            first += drawn
-    return plan
-
-
-def _slug(name: str) -> str:
-    """A class name as part of a file name."""
-    return re.sub(r"[^\w]+", "-", name).strip("-")[:40]
-
-
-def _announce(plan: Sequence[Share], model: Transformer, reporter: Reporter) -> None:
-    images = sum(entry.images for entry in plan)
-    drawn = sum(entry.drawn for entry in plan)
-    what = "1 image" if images == 1 else f"{images} images"
-    if drawn > images:
-        what += f", the best of {drawn}"
-    classes = ""
-    labels = {entry.label: entry.name for entry in plan if entry.label is not None}
-    if labels:
-        shown = ", ".join(f"{label} ({name})" for label, name in list(labels.items())[:5])
-        more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-        classes = f" of {'class' if len(labels) == 1 else 'classes'} {shown}{more}"
-    f = model.tokenizer.downsampling
-    sizes = sorted({entry.template.grid for entry in plan})
-    size = " and ".join(f"{rows * f}x{columns * f}" for rows, columns in sizes[:3])
-    size += ", ..." if len(sizes) > 3 else ""
-    of_maps = ""
-    if model.map_encoder is not None:
-        count = len({entry.template.name for entry in plan})
-        of_maps = f", by {count} {model.map_encoder.map_kind.name} map{'s' if count > 1 else ''}"
-    reporter.info(f"{what}, {size} (height x width){classes}{of_maps}, model {model.info.path}")
-    photo = plan[0].template.photo
-    if photo is not None and photo.mask is not None:
-        known = photo.known(0, 0) >= 0
-        seen = visible_share(model.prior.config.order, known)
-        reporter.info(
-            f"{known.mean():.0%} of the codes are kept; {seen:.0%} of them come before the first one that is drawn "
-            f"(order {model.prior.config.order}), and a code sees only what comes before it"
-        )
 
 
 @contextmanager
