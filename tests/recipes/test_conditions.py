@@ -384,3 +384,22 @@ def test_wrong_completion(arguments: list[str], reason: str, plain: Path, vqgan:
     done = vqgan("generate", "-m", plain, "--device", "cpu", *arguments)
     assert done.code in (1, 2)
     assert reason in done.err
+
+
+def test_coordinates(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
+    """Closed form: the place of the pixel in the middle of each cell, at every size; no map has to be given."""
+    kind = {"condition__kind": "coordinates", "condition__tokenizer": "none", "data__resize": 64}
+    kind |= {"train_transformer__augmentation": "ten-crop", "data__maps__coordinate_levels": 50}
+    done = vqgan(*train(coarse.path, "run", 2, **kind))
+    assert done.code == 0, done.err
+    model = load_transformer(tmp_path / "run")
+    assert model.prior.spec.condition_size == 50
+    encoder = model.map_encoder
+    assert encoder is not None
+    codes = encoder.encode([encoder.map_kind.compute(np.zeros((64, 96, 3), np.uint8))])[0]
+    rows, columns = np.mgrid[4:64:8, 4:96:8]
+    assert np.array_equal(codes, (rows * 96 + columns) * 50 // (64 * 96))
+    done = vqgan("generate", "-m", "run", "--size", "64x96", "-n", "1", "--device", "cpu")
+    assert done.code == 0, done.err
+    assert np.asarray(Image.open(tmp_path / "samples/0000.png")).shape == (64, 96, 3)
+    assert "needs no map" in vqgan("generate", "-m", "run", "--condition", "x.png", "--device", "cpu").err

@@ -48,3 +48,13 @@ def test_a_map_of_another_size_is_brought_to_that_of_its_picture() -> None:
 def test_a_map_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="its map is 40x40"):
         views(IMAGE, 20, "none", np.zeros((40, 40), np.uint8))
+
+
+def test_crops_know_where_they_come_from() -> None:
+    """Closed form: five crops of a picture of twice their size, of a map that counts its pixels."""
+    places = np.arange(40 * 60).reshape(40, 60)
+    found = [of_map for _, of_map in views(IMAGE, 20, "ten-crop", places, side=40)]
+    corners = [(0, 0), (0, 40), (20, 0), (20, 40), (10, 20)]
+    for (top, left), of_map in zip(corners, found[:5], strict=True):
+        assert of_map is not None
+        assert np.array_equal(of_map, places[top : top + 20, left : left + 20])

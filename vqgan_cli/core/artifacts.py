@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from vqgan_cli.core.config import DataKind, ExperimentConfig
+from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, OutputError, did_you_mean
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.schema import problems_of
@@ -328,7 +328,7 @@ def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
 
 
 def newest_tokenizer(
-    root: Path | str = "runs", *, preset: str | None = None, kind: DataKind | None = "image"
+    root: Path | str = "runs", *, preset: str | None = None, kind: str | None = "image"
 ) -> Path:
     """The most recently written tokenizer in the folders below ``root``.
 
@@ -376,7 +376,7 @@ def _newest(
     root: Path | str,
     format: str,  # noqa: A002
     preset: str | None = None,
-    kind: DataKind | None = None,
+    kind: str | None = None,
     condition: str | None = None,
 ) -> Path | None:
     found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)

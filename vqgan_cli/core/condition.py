@@ -10,20 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vqgan_cli.core.config import MapsConfig
 from vqgan_cli.core.data.maps import MapKind
 from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["MapEncoder", "label_codes"]
+__all__ = ["MapEncoder"]
 
 Array = npt.NDArray[Any]
-
-
-def label_codes(maps: MapsConfig) -> int:
-    """Number of codes of label maps that are codes by themselves: the classes, the ignored one included."""
-    return maps.classes + (maps.ignore_label is not None)
 
 
 class MapEncoder:
@@ -47,7 +41,7 @@ class MapEncoder:
     @property
     def codebook_size(self) -> int:
         """Codes are below this."""
-        return self.tokenizer.codebook_size if self.tokenizer else label_codes(self.map_kind.config)
+        return self.tokenizer.codebook_size if self.tokenizer else self.map_kind.codes
 
     def encode(self, maps: Sequence[Array]) -> npt.NDArray[np.int64]:
         """Codes int64 [B, H/f, W/f] of maps of one size, [H, W] or [H, W, 3], H and W multiples of f.

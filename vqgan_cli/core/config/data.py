@@ -10,7 +10,7 @@ from vqgan_cli.core.config.fields import Count, Fraction, Positive, Section, no_
 
 __all__ = ["DataConfig", "DataKind", "MapKindName", "MapsConfig"]
 
-MapKindName = Literal["segmentation", "depth", "edges", "keypoints", "lowres"]
+MapKindName = Literal["segmentation", "depth", "edges", "keypoints", "lowres", "coordinates"]
 """Kinds of maps that can be the condition of an image."""
 
 DataKind = Literal["image", "segmentation", "depth", "edges", "keypoints", "lowres"]
@@ -58,6 +58,9 @@ class MapsConfig(Section):
     )
     lowres_filter: Literal["bicubic", "lanczos", "box"] = Field(
         default="bicubic", description="lowres: filter that makes the small version."
+    )
+    coordinate_levels: Positive = Field(
+        default=1024, description="coordinates: steps from the upper left to the lower right of an image."
     )
 
     @model_validator(mode="after")

@@ -52,7 +52,7 @@ class ExperimentConfig(Section):
     def _stages_fit_their_data(self) -> Self:
         _require_fit("", self.data.kind, self.data.maps, self.tokenizer, self.train_ae)
         stage, kind = self.condition.first_stage, self.condition.map_kind
-        if stage is not None and kind is not None:
+        if stage is not None and kind is not None and kind != "coordinates":
             _require_fit("condition.first_stage.", kind, self.data.maps, stage.tokenizer, stage.train_ae)
         return self
 
@@ -63,9 +63,15 @@ class ExperimentConfig(Section):
             ConfigError: the condition has none.
         """
         condition = self.condition
-        if condition.map_kind is None or condition.tokenizer != "own" or condition.first_stage is None:
+        kind = condition.map_kind
+        if (
+            kind is None
+            or kind == "coordinates"
+            or condition.tokenizer != "own"
+            or condition.first_stage is None
+        ):
             reason = f"condition.kind is {condition.kind}"
-            if condition.map_kind is not None:
+            if kind is not None:
                 reason += f", condition.tokenizer {condition.tokenizer}"
                 reason += "" if condition.first_stage else ", and there is no condition.first_stage"
             raise ConfigError(
@@ -74,7 +80,7 @@ class ExperimentConfig(Section):
             )
         return self.model_copy(
             update={
-                "data": self.data.model_copy(update={"kind": condition.map_kind}),
+                "data": self.data.model_copy(update={"kind": kind}),
                 "tokenizer": condition.first_stage.tokenizer,
                 "train_ae": condition.first_stage.train_ae,
             }

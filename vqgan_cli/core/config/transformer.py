@@ -38,9 +38,10 @@ class FirstStageConfig(Section):
 class ConditionConfig(Section):
     """What the transformer is told about an image."""
 
-    kind: Literal["none", "class", "segmentation", "depth", "edges", "keypoints", "lowres"] = Field(
+    kind: Literal["none", "class"] | MapKindName = Field(
         default="none",
-        description="none: unconditional; class: the class of each image; else a map that goes with each image.",
+        description="none: unconditional; class: the class of each image; else a map that goes with each image, or the "
+        "coordinates of the cells, which help large images (train on crops: data.resize above data.size).",
     )
     labels: str | None = Field(
         default=None,
@@ -53,7 +54,7 @@ class ConditionConfig(Section):
     tokenizer: Literal["own", "same", "none"] = Field(
         default="own",
         description="Maps become codes by a tokenizer of their own (train-ae --target condition), by the same one as "
-        "images (edges, keypoints, lowres), or by none: the label of each cell is its code (segmentation).",
+        "images (edges, keypoints, lowres), or by none: a cell's label is its code (segmentation, coordinates).",
     )
     first_stage: FirstStageConfig | None = Field(
         default=None, description="own: tokenizer and train_ae of the maps, as the sections of those names."
@@ -68,7 +69,9 @@ class ConditionConfig(Section):
     def _tokenizer_fits(self) -> Self:
         if self.map_kind is None:
             return self
-        if self.tokenizer == "none" and self.kind != "segmentation":
+        if self.kind == "coordinates" and self.tokenizer != "none":
+            raise ValueError("kind coordinates: they are codes by themselves and need tokenizer none")
+        if self.tokenizer == "none" and self.kind not in ("segmentation", "coordinates"):
             raise ValueError(f"tokenizer none: only label maps can be codes by themselves, not {self.kind}")
         if self.tokenizer == "same" and self.kind in ("segmentation", "depth"):
             raise ValueError(f"tokenizer same: a tokenizer of pictures cannot read {self.kind}; use own")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqgan_cli import __version__
-from vqgan_cli.core.config import DataKind, MapsConfig
+from vqgan_cli.core.config import DataKind, MapKindName, MapsConfig
 from vqgan_cli.core.data.images import IMAGE_SUFFIXES, image_size, read_image
 from vqgan_cli.core.data.listing import Listing, find_images, natural_order
 from vqgan_cli.core.data.maps import MAP_KINDS, MapKind, build_map_kind
@@ -260,7 +260,8 @@ class SyntheticSource(ImageSource):
 class ComputedSource(ImageSource):
     """Maps that are computed from pictures, each from the square that was cut out of its picture.
 
-    `read` gives the picture, `finish` its map: an edge is one pixel wide at the size at which it is used.
+    `read` gives the picture, `finish` its map: an edge is one pixel wide at the size at which it is used. Kinds that
+    are of the whole image are computed by `read`.
     """
 
     def __init__(self, images: ImageSource, map_kind: MapKind) -> None:
@@ -291,12 +292,18 @@ class ComputedSource(ImageSource):
         return self._images.size(index)
 
     def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
-        """The picture."""
-        return self._images.read(index, min_side)
+        """The picture, or the map of all of it."""
+        image = self._images.read(index, min_side)
+        return self._map_kind.compute(image) if self._map_kind.of_whole_image else image
 
     def finish(self, square: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The map of a picture."""
-        return self._map_kind.compute(square)
+        """The map of a square."""
+        return square if self._map_kind.of_whole_image else self._map_kind.compute(square)
+
+    @property
+    def from_square(self) -> bool:
+        """Whether `finish` makes the map."""
+        return not self._map_kind.of_whole_image
 
     def held_out(self, length: int) -> ImageSource | None:
         """Maps of the validation images of an endless set."""
@@ -307,7 +314,7 @@ class ComputedSource(ImageSource):
 def open_source(
     spec: str,
     *,
-    kind: DataKind = "image",
+    kind: DataKind | MapKindName = "image",
     maps: MapsConfig | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     max_megapixels: float = 200.0,

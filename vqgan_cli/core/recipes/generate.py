@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import Transformer, load_transformer
+from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.codes_format import CodesMetadata
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
@@ -195,12 +198,14 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
     encoder = model.map_encoder
     if encoder is None and options.condition is not None:
         raise UsageError(f"--condition {options.condition}: this model was trained without maps")
-    if encoder is not None and options.condition is None:
+    if encoder is not None and options.condition is None and not encoder.map_kind.of_whole_image:
         raise UsageError(
             f"this model draws by {encoder.map_kind.name} maps, and none is given",
             hint="name a file or a folder: --condition MAP",
         )
     maps: list[Template] = []
+    if encoder is not None and encoder.map_kind.of_whole_image:
+        return [_by_size(options, model, encoder, size)]
     if options.condition is not None:
         if options.condition.endswith(".npy") and Path(options.condition).with_suffix(".json").exists():
             if size is not None:
@@ -222,6 +227,18 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
         seam = model.tokenizer.downsampling if options.blend else None
         return [completion(photo, options.known, model, size, seam, condition)]
     return [variation(photo, options.strength, model, size, condition)]
+
+
+def _by_size(
+    options: GenerateOptions, model: Transformer, encoder: MapEncoder, size: tuple[int, int] | None
+) -> Template:
+    """A template whose map follows from the size of the image."""
+    if options.condition is not None or options.complete is not None or options.variations is not None:
+        raise UsageError("a model of coordinates needs no map and takes no photo")
+    f = encoder.downsampling
+    height, width = size or tuple(side * f for side in model.prior.spec.grid)
+    map_ = encoder.map_kind.compute(np.zeros((height, width, 3), np.uint8))
+    return Template((height // f, width // f), condition=encoder.encode([map_])[0])
 
 
 def _digest(templates: Sequence[Template]) -> str | None:

@@ -97,7 +97,7 @@ def synthetic(options: SyntheticOptions, reporter: Reporter) -> list[Path]:
 
 def _kinds(maps: str | None) -> list[str]:
     """The kinds in a text with commas."""
-    known = [kind for kind in MAP_KINDS if kind != "lowres"]
+    known = [name for name, kind in MAP_KINDS.items() if kind.suffixes and name != "lowres"]
     wanted = known if maps == "all" else [name.strip() for name in (maps or "").split(",") if name.strip()]
     for name in wanted:
         if name == "lowres":

@@ -79,7 +79,9 @@ def _with_tokenizers(
             "one of pictures",
             hint="name one with --ae; that of the maps is --condition-ae",
         )
-    update: dict[str, Any] = {"size": info.config.data.size, "resize": 0, "kind": "image"}
+    size = info.config.data.size
+    resize = config.data.resize if config.data.resize > size else 0
+    update: dict[str, Any] = {"size": size, "resize": resize, "kind": "image"}
     new_condition = config.condition
     if condition is not None:
         theirs = condition.config
@@ -276,6 +278,7 @@ def _code_sets(
             tokenizer,
             fingerprint,
             size=config.data.size,
+            side=config.data.resize,
             augmentation=views,  # type: ignore[arg-type]
             labels=labels,
             classes=classes,

@@ -80,11 +80,12 @@ def views(
     augmentation: Augmentation,
     map_: Array | None = None,
     mirror: Callable[[Array], Array] = lambda array: array[:, ::-1],
+    *,
+    side: int = 0,
 ) -> list[tuple[Array, Array | None]]:
     """The squares of ``size`` pixels that are encoded of an image, and the same squares of its map.
 
-    The centre; with ``flip`` its mirror image too; with ``ten-crop`` centre and corners of a picture whose short side
-    is 1.1 times the size, and their mirror images.
+    The centre; with ``flip`` its mirror image too; with ``ten-crop`` centre and corners, and their mirror images.
 
     Args:
         image: uint8 [H, W, 3].
@@ -92,12 +93,13 @@ def views(
         augmentation: which squares.
         map_: of the image, [H', W'] or [H', W', 3], of about the same aspect ratio.
         mirror: mirrors a map.
+        side: short side of the picture in pixels before squares are cut; 0: the size, and 1.1 times that for ten crops.
 
     Raises:
         ValueError: the map has another aspect ratio.
     """
     ten = augmentation == "ten-crop"
-    image = resize_short_side(image, round(TEN_CROP_SCALE * size) if ten else size)
+    image = resize_short_side(image, side or (round(TEN_CROP_SCALE * size) if ten else size))
     height, width = image.shape[:2]
     if map_ is not None:
         if abs(map_.shape[0] * width / (map_.shape[1] * height) - 1) > _ASPECT_TOLERANCE:
@@ -130,6 +132,7 @@ def cached_codes(
     fingerprint: str,
     *,
     size: int,
+    side: int = 0,
     augmentation: Augmentation,
     labels: Sequence[int],
     classes: tuple[str, ...],
@@ -147,6 +150,7 @@ def cached_codes(
         tokenizer: on its device, in evaluation mode.
         fingerprint: of the tokenizer; with that of the source, it names the entry in the cache.
         size: side of the training square in pixels.
+        side: short side of an image in pixels before squares are cut, see `views`.
         augmentation: the views of each image.
         labels: class of each image of the source; not part of the cache.
         classes: names of the classes.
@@ -162,7 +166,7 @@ def cached_codes(
         InterruptedError: asked to stop.
     """
     indices = np.asarray(indices, np.int64)
-    facts = [fingerprint, source.fingerprint, size, augmentation]
+    facts = [fingerprint, source.fingerprint, size, side, augmentation]
     if map_encoder is not None:
         facts += [map_encoder.map_kind.signature, map_encoder.fingerprint]
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
@@ -174,7 +178,7 @@ def cached_codes(
         require_writable_folder(folder.parent)
         with staged_folder(folder) as staging:
             encoder = _Encoder(tokenizer, map_encoder, staging)
-            _encode(source, indices, encoder, size, augmentation, stop, reporter, what, batch_size)
+            _encode(source, indices, encoder, size, side, augmentation, stop, reporter, what, batch_size)
     found = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     kept = np.asarray(found["kept"], np.int64)
     if not len(kept):
@@ -222,6 +226,7 @@ def _encode(
     indices: npt.NDArray[np.int64],
     encoder: _Encoder,
     size: int,
+    side: int,
     augmentation: Augmentation,
     stop: StopRequest,
     reporter: Reporter,
@@ -234,13 +239,13 @@ def _encode(
 
     def read(index: int) -> tuple[int, list[tuple[Array, Array | None]] | str]:
         try:
-            image = source.read(index, min_side=2 * size)
+            image = source.read(index, min_side=2 * (side or size))
             if maps is None:
-                return index, views(image, size, augmentation)
-            if isinstance(maps, ComputedSource):
-                squares = views(image, size, augmentation)
+                return index, views(image, size, augmentation, side=side)
+            if isinstance(maps, ComputedSource) and maps.from_square:
+                squares = views(image, size, augmentation, side=side)
                 return index, [(square, maps.finish(square)) for square, _ in squares]
-            return index, views(image, size, augmentation, maps.read(index), maps.mirror)
+            return index, views(image, size, augmentation, maps.read(index), maps.mirror, side=side)
         except ImageError as error:
             return index, error.reason
         except ValueError as error:

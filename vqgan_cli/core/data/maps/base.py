@@ -29,11 +29,13 @@ class MapKind(ABC):
         name: as in ``condition.kind`` and as the folder beside ``image/``.
         suffixes: of files that hold such maps, in lower case.
         computable: whether `compute` makes it from a picture.
+        of_whole_image: whether it is computed from the whole picture, not from the part that is shown.
     """
 
     name: ClassVar[MapKindName]
     suffixes: ClassVar[tuple[str, ...]]
     computable: ClassVar[bool] = False
+    of_whole_image: ClassVar[bool] = False
 
     def __init__(self, config: MapsConfig) -> None:
         self.config = config
@@ -42,6 +44,11 @@ class MapKind(ABC):
     @abstractmethod
     def signature(self) -> str:
         """Everything of the config on which the result of `read`, `compute` and `from_drawing` depends."""
+
+    @property
+    def codes(self) -> int:
+        """Number of codes, where the label of a cell is its code without a tokenizer; else 0."""
+        return 0
 
     @abstractmethod
     def read(self, path: Path, *, max_megapixels: float = 200.0) -> Array:

@@ -36,6 +36,11 @@ class Segmentation(MapKind):
         """See `MapKind.signature`."""
         return f"segmentation {self.config.classes} {self.config.ignore_label}"
 
+    @property
+    def codes(self) -> int:
+        """The classes, the ignored one included; 0 while they are not known."""
+        return self.config.classes + (self.config.ignore_label is not None)
+
     def read(self, path: Path, *, max_megapixels: float = 200.0) -> Array:
         """Class of each pixel, uint8 or uint16 [H, W]; raises as `MapKind.read`, also for unknown classes."""
         labels: Array = read_label_map(path, max_megapixels=max_megapixels)
