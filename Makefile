@@ -28,18 +28,33 @@ DEMO := runs/demo
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
 
+# A small transformer, which is enough where a map says most.
+SMALL = --steps 250 --set transformer.layers=3 --set transformer.width=128 --set train_transformer.max_images=1500 \
+  --set data.validation_images=64 --set train_transformer.sample_every=0
+
 demo: $(STAMP)
 	$(BIN)/vqgan train-ae --preset demo --out $(DEMO)/ae --force
 	$(BIN)/vqgan train-transformer --preset demo --ae $(DEMO)/ae --out $(DEMO)/transformer --force
+	$(BIN)/vqgan train-transformer --preset demo --ae $(DEMO)/ae $(SMALL) --out $(DEMO)/by-map --force \
+	  --set condition.kind=segmentation --set condition.tokenizer=none
+	$(BIN)/vqgan train-transformer --preset demo --ae $(DEMO)/ae $(SMALL) --out $(DEMO)/larger --force \
+	  --set condition.kind=lowres --set condition.tokenizer=same
 	$(BIN)/vqgan synthetic faces --number 64 --size 64 --seed 1 --out $(DEMO)/pictures --force
 	$(BIN)/vqgan encode $(DEMO)/pictures --ae $(DEMO)/ae --out $(DEMO)/codes.npy --force
 	$(BIN)/vqgan decode $(DEMO)/codes.npy --ae $(DEMO)/ae --out $(DEMO)/decoded.png --grid --force
 	$(BIN)/vqgan generate --model $(DEMO)/transformer --class all -n 4 --out $(DEMO)/samples --force
 	$(BIN)/vqgan generate --model $(DEMO)/transformer --class 0 -n 1 --size 64x256 --out $(DEMO)/wide --force
+	$(BIN)/vqgan synthetic faces --number 6 --size 64 --seed 2 --maps segmentation --out $(DEMO)/pairs --force
+	$(BIN)/vqgan generate --model $(DEMO)/by-map --condition $(DEMO)/pairs/segmentation -n 3 \
+	  --out $(DEMO)/faces-by-map --force
+	$(BIN)/vqgan synthetic faces --number 6 --size 16 --seed 2 --out $(DEMO)/small --force
+	$(BIN)/vqgan upscale $(DEMO)/small --model $(DEMO)/larger --out $(DEMO)/upscaled --consistent --force
 	@echo "Originals above reconstructions: $$(ls $(DEMO)/ae/samples/*.png | tail -1)"
 	@echo "64 pictures, encoded and decoded: $(DEMO)/decoded.png"
 	@echo "New faces, a class after the other: $(DEMO)/samples/sheet.png"
 	@echo "A picture four times as wide as those of training: $(DEMO)/wide/"
+	@echo "Label maps, and faces drawn by them: $(DEMO)/faces-by-map/sheet.png"
+	@echo "Faces of 16x16 pixels enlarged to 64x64: $(DEMO)/upscaled/"
 	@echo "Next, with your own photos (. .venv/bin/activate puts vqgan on the path):"
 	@echo "  vqgan train-ae --preset demo --data PHOTOS --max-time 20m"
 	@echo "  vqgan train-transformer --preset demo --data PHOTOS --unconditional --max-time 20m"

@@ -22,7 +22,6 @@ from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.maps import build_map_kind, enlarge, shrink
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
 from vqgan_cli.core.models.priors import PriorSpec, build_prior
-from vqgan_cli.core.upscaling import upscaler
 
 FACES = SYNTHETIC_SETS["faces"]
 
@@ -202,20 +201,3 @@ def test_models_of_other_conditions(coarse: SavedTokenizer, vqgan: Vqgan, tmp_pa
     done = vqgan("upscale", "photo.png", "-o", "a.png", "--device", "cpu")
     assert done.code == 0, done.err
     assert "runs/lowres/model.safetensors" in done.err
-
-
-def test_large_pictures_are_encoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: the whole at once, for an encoder that looks at each cell alone; every tile is bounded."""
-    seen: list[tuple[int, ...]] = []
-
-    def codes_of_corners(tile: np.ndarray) -> np.ndarray:
-        seen.append(tile.shape)
-        return tile[::8, ::8, 0].astype(np.int64)
-
-    monkeypatch.setattr(upscaler, "_TILE", 96)
-    monkeypatch.setattr(upscaler, "_MARGIN", 12)
-    picture = np.random.default_rng(0).integers(0, 256, (200, 304, 3)).astype(np.uint8)
-    codes = upscaler._in_tiles(picture, 8, codes_of_corners)
-    assert np.array_equal(codes, picture[::8, ::8, 0])
-    assert len(seen) > 10
-    assert max(max(shape[:2]) for shape in seen) <= 72 + 32

@@ -14,6 +14,7 @@ from vqgan_cli.core.data.maps import MapKind
 from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.tiled_encoding import encode_tiled
 
 __all__ = ["MapEncoder"]
 
@@ -57,6 +58,10 @@ class MapEncoder:
         device = next(self.tokenizer.parameters()).device
         inputs = to_input(torch.stack(tensors), self.tokenizer, device)
         return self.tokenizer.encode(inputs).cpu().numpy()
+
+    def encode_large(self, array: Array) -> npt.NDArray[np.int64]:
+        """Codes int64 [H/f, W/f] of one map of any size; see `encode_tiled`."""
+        return encode_tiled(array, self.downsampling, lambda tile: self.encode([tile])[0])
 
     def decode(self, codes: Tensor) -> list[Array]:
         """What codes [B, h, w] say of their maps, at the size of the pictures."""

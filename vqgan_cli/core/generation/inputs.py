@@ -21,6 +21,7 @@ from vqgan_cli.core.errors import DataError, FingerprintError, UsageError
 from vqgan_cli.core.generation.completion import parse_known
 from vqgan_cli.core.generation.templates import Photo, Template
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.tiled_encoding import encode_tiled
 
 __all__ = ["completion", "maps_of_codes", "maps_of_files", "variation"]
 
@@ -61,7 +62,7 @@ def maps_of_files(
         else:
             _require_aspect(array, height, width, str(path))
             array = resize(array, height, width)
-        codes = encoder.encode([array])[0]
+        codes = encoder.encode_large(array)
         shown = _small(kind.picture(array))
         name = _file_name(key, found.keys)
         templates.append(Template(codes.shape, name=name, condition=codes, shown=shown))
@@ -140,7 +141,11 @@ def _photo(path: Path, model: Transformer, size: tuple[int, int] | None) -> npt.
 
 def _codes(picture: Array, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
     device = next(tokenizer.parameters()).device
-    return tokenizer.encode(to_input(to_tensor(picture)[None], tokenizer, device))[0].cpu().numpy()
+
+    def encode(tile: Array) -> npt.NDArray[np.int64]:
+        return tokenizer.encode(to_input(to_tensor(tile)[None], tokenizer, device))[0].cpu().numpy()
+
+    return encode_tiled(picture, tokenizer.downsampling, encode)
 
 
 def _device(model: Transformer) -> torch.device:

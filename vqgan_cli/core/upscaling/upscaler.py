@@ -15,13 +15,11 @@ from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.errors import MemoryLimitError, StoppedError
 from vqgan_cli.core.models.tiled_decoding import decode_tiled
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
+from vqgan_cli.core.tiled_encoding import encode_tiled
 from vqgan_cli.core.training.stopping import StopRequest
 from vqgan_cli.core.upscaling.consistency import back_projected
 
 __all__ = ["Upscaler"]
-
-_TILE = 1024  # pixels that are encoded at a time, with margins
-_MARGIN = 128
 
 Picture = npt.NDArray[np.uint8]
 
@@ -130,7 +128,7 @@ class Upscaler:
             ) from None
 
     def _encode(self, picture: Picture) -> npt.NDArray[np.int64]:
-        return _in_tiles(picture, self._encoder.downsampling, lambda tile: self._encoder.encode([tile])[0])
+        return self._encoder.encode_large(picture)
 
     def _codes(self, picture: Picture) -> npt.NDArray[np.int64]:
         tokenizer = self._model.tokenizer
@@ -138,35 +136,10 @@ class Upscaler:
         def encode(tile: Picture) -> npt.NDArray[np.int64]:
             return tokenizer.encode(to_input(to_tensor(tile)[None], tokenizer, self._device))[0].cpu().numpy()
 
-        return _in_tiles(picture, tokenizer.downsampling, encode)
+        return encode_tiled(picture, tokenizer.downsampling, encode)
 
 
 def _mirrored(picture: Picture, height: int, width: int) -> Picture:
     """Grow to a size at the lower right by mirroring, which gives the model a likely surrounding."""
     rows, columns = height - picture.shape[0], width - picture.shape[1]
     return np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="symmetric")
-
-
-def _in_tiles(
-    picture: Picture, f: int, encode: Callable[[Picture], npt.NDArray[np.int64]]
-) -> npt.NDArray[np.int64]:
-    """Codes [H / f, W / f] of a picture, encoded whole, or where it is large in tiles with a margin around them.
-
-    Encoding looks at the whole picture by GroupNorm and attention, which were trained on small squares: tiles of
-    moderate size are nearer to the training than a very large picture is.
-    """
-    height, width = picture.shape[:2]
-    if height * width <= _TILE**2:
-        return encode(picture)
-    codes = np.zeros((height // f, width // f), np.int64)
-    core = (_TILE - 2 * _MARGIN) // f * f
-    margin = -(-_MARGIN // f) * f
-    for top in range(0, height, core):
-        for left in range(0, width, core):
-            above, before = max(0, top - margin), max(0, left - margin)
-            tile = picture[above : top + core + margin, before : left + core + margin]
-            found = encode(np.ascontiguousarray(tile))
-            row, column = (top - above) // f, (left - before) // f
-            part = codes[top // f : (top + core) // f, left // f : (left + core) // f]
-            part[:] = found[row : row + part.shape[0], column : column + part.shape[1]]
-    return codes
