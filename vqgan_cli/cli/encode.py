@@ -28,7 +28,8 @@ def encode(
         typer.Argument(
             metavar="IMAGES",
             help="A folder (searched recursively), one image, a quoted glob, a text file of paths, synthetic:faces "
-            "or synthetic:scenes. If every image lies in a subfolder, these are kept as class labels.",
+            "or synthetic:scenes. If every image lies in a subfolder, these are kept as class labels. With a "
+            "tokenizer of maps: maps of its kind.",
         ),
     ],
     out: Annotated[

@@ -95,7 +95,8 @@ Data = Annotated[
         "-d",
         metavar="SOURCE",
         help="Images: a folder (searched recursively), a quoted glob, a text file of paths, synthetic:faces or "
-        "synthetic:scenes. Without it, data.source of the preset.",
+        "synthetic:scenes. With maps: a folder with image/ and a folder named as the kind, or a csv or jsonl of pairs. "
+        "Without it, data.source of the preset.",
     ),
 ]
 
