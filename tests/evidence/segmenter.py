@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Self
 
 import numpy as np
@@ -30,10 +31,8 @@ class Segmenter(nn.Module):
         super().__init__()
         widths = (32, 64, 96, 128)
         self.down = nn.ModuleList([_conv(3, 32)])
-        self.down.extend(
-            nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(_conv(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.down.extend(nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_conv(a + b, a) for a, b in itertools.pairwise(widths))
         self.head = nn.Conv2d(32, parts, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,7 +49,21 @@ def train(folder: Path, kind: str, tokenizer: str, steps: int) -> None:
 def test_faces_have_the_parts_of_their_label_maps(folder: Path) -> None:
     """Oracle: a segmenter trained on other faces; parts overlap more with the map given than with that of another."""
     train(folder, "segmentation", "none", 500)
-    run(folder, "synthetic", "faces", "-n", 60, "--size", 64, "--seed", 9, "--maps", "segmentation", "-o", "pairs")
+    run(
+        folder,
+        "synthetic",
+        "faces",
+        "-n",
+        60,
+        "--size",
+        64,
+        "--seed",
+        9,
+        "--maps",
+        "segmentation",
+        "-o",
+        "pairs",
+    )
     run(folder, "generate", "-m", "segmentation", "--condition", "pairs/segmentation", "-o", "drawn")
     pictures = np.stack([np.asarray(Image.open(p)) for p in sorted((folder / "drawn").glob("*-0000.png"))])
     maps = np.stack([FACES.draw(9, number, 64, 64).segmentation for number in range(60)])
@@ -57,7 +71,7 @@ def test_faces_have_the_parts_of_their_label_maps(folder: Path) -> None:
     found = segmenter.labels(pictures)
     parts = len(FACES.parts)
     right, shuffled = mean_iou(found, maps, parts), mean_iou(found, np.roll(maps, 1, axis=0), parts)
-    assert right > RATIO * shuffled, (right, shuffled)
+    assert right > 1.5 * shuffled, (right, shuffled)
 
 
 def test_enlarged_faces(folder: Path, shared: Path) -> None:
@@ -76,6 +90,10 @@ def test_enlarged_faces(folder: Path, shared: Path) -> None:
             "--perceptual", network, "--json", *more,
         )  # fmt: skip
         images = json.loads(out)["images"]
-        mean = {name: np.mean([image[name] for image in images]) for name in images[0] if name.endswith(("_db", "perceptual"))}
+        mean = {
+            name: np.mean([image[name] for image in images])
+            for name in images[0]
+            if name.endswith(("_db", "perceptual"))
+        }
         assert mean["consistency_db"] >= least
         assert mean["perceptual"] < mean["bicubic_perceptual"]

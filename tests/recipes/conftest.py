@@ -74,6 +74,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
     return save_tiny(tmp_path_factory.mktemp("tiny") / "model.safetensors")
 
 
+@pytest.fixture(scope="session")
+def coarse(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
+    """f = 8: 16 codes of an image of 32x32."""
+    folder = tmp_path_factory.mktemp("coarse")
+    return save_tiny(folder / "model.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQGAN_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def vqgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vqgan:
     """Runs ``vqgan ARGUMENTS`` in ``tmp_path`` without a new process, whose imports would take seconds."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
+from tests.recipes.conftest import SavedTokenizer, Vqgan
 from tests.recipes.tiny_run import TINY as TINY_AE
 from tests.recipes.tiny_run import settings, tensors
 from vqgan_cli.core.artifacts import load_transformer, read_model_info
@@ -30,18 +30,6 @@ TINY = {
     "train_transformer__checkpoint_every": 2,
     "data__validation_images": 6,
 }
-
-
-@pytest.fixture(scope="module")
-def coarse(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
-    """f = 8, trained "at" 32x32: 16 codes of an image."""
-    folder = tmp_path_factory.mktemp("coarse")
-    return save_tiny(folder / "model.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VQGAN_CACHE", str(tmp_path / "cache"))
 
 
 def train(ae: Path, out: str, steps: int, *more: str | Path, **changes: object) -> list[str | Path]:

@@ -32,18 +32,6 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def coarse(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
-    """f = 8: 16 codes of an image of 32x32."""
-    folder = tmp_path_factory.mktemp("coarse")
-    return save_tiny(folder / "model.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VQGAN_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Six pictures in each of two classes."""

@@ -9,14 +9,14 @@ import torch
 
 from tests.recipes.conftest import SavedTokenizer
 from tests.recipes.test_train_ae_processes import Launch, launch  # noqa: F401
-from tests.recipes.test_train_transformer import TINY, coarse, pictures, train  # noqa: F401
+from tests.recipes.test_train_transformer import TINY, pictures, train  # noqa: F401
 from vqgan_cli.core.artifacts import load_transformer
 from vqgan_cli.core.training.checkpoints import Checkpoint, load_newest
 
 
 def test_two_processes_train_one_model(
     launch: Launch,  # noqa: F811
-    coarse: SavedTokenizer,  # noqa: F811
+    coarse: SavedTokenizer,
     pictures: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -34,7 +34,7 @@ def test_two_processes_train_one_model(
 
 def test_shared_weights_train_the_same_model(
     launch: Launch,  # noqa: F811
-    coarse: SavedTokenizer,  # noqa: F811
+    coarse: SavedTokenizer,
     pictures: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
+from tests.recipes.conftest import SavedTokenizer, Vqgan
 from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.config import ExperimentConfig
@@ -43,12 +43,6 @@ def save_model(path: Path, ae: SavedTokenizer, kind: str = "lowres") -> Path:
     encoder = MapEncoder(build_map_kind(kind, config.data.maps), ae.module, 8)
     save_transformer(path, prior.state_dict(), ae.module.state_dict(), config, spec, (), {}, encoder)
     return path
-
-
-@pytest.fixture(scope="module")
-def coarse(tmp_path_factory: pytest.TempPathFactory) -> SavedTokenizer:
-    folder = tmp_path_factory.mktemp("coarse")
-    return save_tiny(folder / "model.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

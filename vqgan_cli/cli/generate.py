@@ -8,11 +8,23 @@ from typing import Annotated, Literal
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Debug, Device, Force, InferencePrecision, Json, Quiet
+from vqgan_cli.cli.options import (
+    SAMPLING,
+    Debug,
+    Device,
+    Force,
+    InferencePrecision,
+    Json,
+    MaxBatch,
+    Quiet,
+    SamplingSeed,
+    Stride,
+    Temperature,
+    TopK,
+)
 
 __all__ = ["generate"]
 
-_SAMPLING = "Sampling"
 _FROM = "From a map or a photo"
 
 
@@ -136,27 +148,8 @@ def generate(
             help="Share of the codes that --variations draws anew; 1 draws a new image.",
         ),
     ] = 0.5,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "--temperature",
-            min=0,
-            metavar="T",
-            rich_help_panel=_SAMPLING,
-            help="Divides the logits: below 1 likelier codes, above 1 more variety. Default: the model's own, which "
-            "its preset set.",
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            "--top-k",
-            min=0,
-            metavar="K",
-            rich_help_panel=_SAMPLING,
-            help="Draw among the K likeliest codes; 0: all. Default: the model's own.",
-        ),
-    ] = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
     top_p: Annotated[
         float | None,
         typer.Option(
@@ -164,7 +157,7 @@ def generate(
             min=0,
             max=1,
             metavar="P",
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING,
             help="Draw among the likeliest codes that together have probability P; 1: all. Default: the model's own.",
         ),
     ] = None,
@@ -174,7 +167,7 @@ def generate(
             "--cfg",
             min=0,
             metavar="SCALE",
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING,
             help="Classifier-free guidance: above 1, images show their class more clearly and vary less. For models "
             "trained with condition.dropout. Default: the model's own.",
         ),
@@ -183,7 +176,7 @@ def generate(
         Literal["constant", "linear", "cosine"] | None,
         typer.Option(
             "--cfg-schedule",
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING,
             help="Guidance over the image: constant, or rising from 1 to --cfg. Default: the model's own.",
         ),
     ] = None,
@@ -191,20 +184,11 @@ def generate(
         bool,
         typer.Option(
             "--greedy",
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING,
             help="Always take the likeliest code, so that all images of a class are the same one.",
         ),
     ] = False,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            min=0,
-            metavar="N",
-            rich_help_panel=_SAMPLING,
-            help="Seed of all randomness: the same seed gives the same images, whatever --max-batch.",
-        ),
-    ] = 0,
+    seed: SamplingSeed = 0,
     keep: Annotated[
         float | None,
         typer.Option(
@@ -227,27 +211,8 @@ def generate(
             "FILE with the state dict of a torchvision classifier. Default: torchvision:resnet101.",
         ),
     ] = None,
-    stride: Annotated[
-        int,
-        typer.Option(
-            "--stride",
-            min=1,
-            metavar="S",
-            rich_help_panel="Speed and memory",
-            help="Beyond the training size: codes drawn at each place of the window. 1 is exact, as published; more "
-            "is faster, and each code sees less.",
-        ),
-    ] = 1,
-    max_batch: Annotated[
-        int,
-        typer.Option(
-            "--max-batch",
-            min=1,
-            metavar="N",
-            rich_help_panel="Speed and memory",
-            help="Images, or codes of one large image, drawn at a time; lower it when memory runs out.",
-        ),
-    ] = 16,
+    stride: Stride = 1,
+    max_batch: MaxBatch = 16,
     precision: InferencePrecision = "fp32",
     device: Device = "auto",
     force: Force = False,

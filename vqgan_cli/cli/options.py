@@ -21,6 +21,7 @@ from vqgan_cli.cli.console import console
 __all__ = [
     "AE",
     "DEBUG_VARIABLE",
+    "SAMPLING",
     "AllowChange",
     "BatchSize",
     "Data",
@@ -31,6 +32,7 @@ __all__ = [
     "InferenceBatchSize",
     "InferencePrecision",
     "Json",
+    "MaxBatch",
     "MaxTime",
     "Out",
     "Precision",
@@ -38,9 +40,13 @@ __all__ = [
     "Quiet",
     "Resume",
     "RunArgument",
+    "SamplingSeed",
     "Seed",
     "SetOption",
     "Steps",
+    "Stride",
+    "Temperature",
+    "TopK",
     "Tracker",
     "Val",
 ]
@@ -267,5 +273,65 @@ Debug = Annotated[
         callback=_set_debug,
         rich_help_panel="Every command",
         help=f"Show the traceback of an error; {DEBUG_VARIABLE}=1 does the same.",
+    ),
+]
+
+SAMPLING = "Sampling"
+"""Panel of the options that say how codes are drawn."""
+
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0,
+        metavar="T",
+        rich_help_panel=SAMPLING,
+        help="Divides the logits: below 1 likelier codes, above 1 more variety, 0 always the likeliest. Default: the "
+        "model's own, which its preset set.",
+    ),
+]
+
+TopK = Annotated[
+    int | None,
+    typer.Option(
+        "--top-k",
+        min=0,
+        metavar="K",
+        rich_help_panel=SAMPLING,
+        help="Draw among the K likeliest codes; 0: all. Default: the model's own.",
+    ),
+]
+
+SamplingSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        metavar="N",
+        rich_help_panel=SAMPLING,
+        help="Seed of all randomness: the same seed gives the same images, whatever --max-batch.",
+    ),
+]
+
+Stride = Annotated[
+    int,
+    typer.Option(
+        "--stride",
+        min=1,
+        metavar="S",
+        rich_help_panel="Speed and memory",
+        help="Beyond the training size: codes drawn at each place of the window. 1 is exact, as published; more is "
+        "faster, and each code sees less.",
+    ),
+]
+
+MaxBatch = Annotated[
+    int,
+    typer.Option(
+        "--max-batch",
+        min=1,
+        metavar="N",
+        rich_help_panel="Speed and memory",
+        help="Images, or codes of one large image, drawn at a time; lower it when memory runs out.",
     ),
 ]

@@ -9,11 +9,21 @@ from typing import Annotated
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Debug, Device, Force, InferencePrecision, Json, Quiet
+from vqgan_cli.cli.options import (
+    Debug,
+    Device,
+    Force,
+    InferencePrecision,
+    Json,
+    MaxBatch,
+    Quiet,
+    SamplingSeed,
+    Stride,
+    Temperature,
+    TopK,
+)
 
 __all__ = ["upscale"]
-
-_SAMPLING = "Sampling"
 
 
 def upscale(
@@ -55,50 +65,11 @@ def upscale(
     samples: Annotated[
         int, typer.Option("--samples", "-n", min=1, metavar="N", help="Different results of each picture.")
     ] = 1,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "--temperature",
-            min=0,
-            metavar="T",
-            rich_help_panel=_SAMPLING,
-            help="Divides the logits; 0 always takes the likeliest code. Default: the model's own.",
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            "--top-k",
-            min=0,
-            metavar="K",
-            rich_help_panel=_SAMPLING,
-            help="Draw among the K likeliest codes; 0: all. Default: the model's own.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option("--seed", min=0, metavar="N", rich_help_panel=_SAMPLING, help="Seed of all randomness."),
-    ] = 0,
-    stride: Annotated[
-        int,
-        typer.Option(
-            "--stride",
-            min=1,
-            metavar="S",
-            rich_help_panel=_SAMPLING,
-            help="Codes drawn at each place of the window; 1 is exact, more is faster.",
-        ),
-    ] = 1,
-    max_batch: Annotated[
-        int,
-        typer.Option(
-            "--max-batch",
-            min=1,
-            metavar="N",
-            rich_help_panel=_SAMPLING,
-            help="Codes drawn at a time; lower it when memory runs out.",
-        ),
-    ] = 16,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    seed: SamplingSeed = 0,
+    stride: Stride = 1,
+    max_batch: MaxBatch = 16,
     consistent: Annotated[
         bool,
         typer.Option(

@@ -10,23 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from vqgan_cli.core.artifacts import Transformer, load_transformer
-from vqgan_cli.core.config import PerceptualConfig
 from vqgan_cli.core.data.attributes import Attributes, read_with_attributes, write_with_attributes
-from vqgan_cli.core.data.images import OUTPUT_SUFFIXES, read_image
+from vqgan_cli.core.data.images import OUTPUT_SUFFIXES
 from vqgan_cli.core.data.listing import find_images
 from vqgan_cli.core.data.maps import enlarge
 from vqgan_cli.core.device import resolve_device
-from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError, WeightsError
+from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError
 from vqgan_cli.core.files import require_writable_folder
-from vqgan_cli.core.metrics.reconstruction import psnr, ssim
-from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.upscaling.comparison import compare, perceptual_network, read_reference
 from vqgan_cli.core.upscaling.consistency import consistency
 from vqgan_cli.core.upscaling.upscaler import Upscaler
 
@@ -56,7 +52,7 @@ class UpscaleOptions:
         consistent: make the small version of each result the picture given.
         tokenizer_only: bicubic enlargement through the tokenizer, the baseline.
         reference: large original, or a folder of them by name, to compare with.
-        perceptual: network of the perceptual distance, see `perceptual_config`.
+        perceptual: network of the perceptual distance, see `perceptual_network`.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: see `resolve_device`.
         force: replace what is there.
@@ -132,7 +128,7 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
     ):
         jobs = _jobs(options, Path(folder))
         references = _references(options, jobs)
-        perceptual = _perceptual(options, reporter) if references else None
+        perceptual = perceptual_network(options.perceptual, reporter) if references else None
         if perceptual is not None:
             perceptual.to(device)
         upscaler = Upscaler(
@@ -161,15 +157,10 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
                 picture = _drawn(upscaler, small, number, passes, job.name, reporter)
                 _write(picture, target, attributes, reporter)
                 faithful = consistency(picture, small, total, upscaler.filter)
-                measured = {}
+                measured: dict[str, float] = {}
                 if job.name in references:
-                    reference = _read_reference(references[job.name], picture.shape)
-                    bicubic = enlarge(small, *picture.shape[:2])
-                    measured = _measured(picture, reference, perceptual, device)
-                    measured |= {
-                        f"bicubic_{name}": value
-                        for name, value in _measured(bicubic, reference, perceptual, device).items()
-                    }
+                    reference = read_reference(references[job.name], picture.shape)
+                    measured = compare(picture, small, reference, perceptual, device)
                 result = Upscaled(job.name, target, picture.shape[:2], faithful, measured)
                 images.append(result)
                 reporter.info(_line(result))
@@ -283,42 +274,6 @@ def _references(options: UpscaleOptions, jobs: list[_Job]) -> dict[str, Path]:
             raise DataError(f"{job.name!r} has no reference of its name in {str(options.reference)!r}")
         references[job.name] = reference
     return references
-
-
-def _read_reference(path: Path, shape: tuple[int, ...]) -> Picture:
-    reference = read_image(path)
-    if reference.shape != shape:
-        raise DataError(
-            f"the reference {str(path)!r} is {reference.shape[0]}x{reference.shape[1]}, and the result "
-            f"{shape[0]}x{shape[1]} (height x width)"
-        )
-    return reference
-
-
-def _perceptual(options: UpscaleOptions, reporter: Reporter) -> nn.Module | None:
-    network, _, weights = options.perceptual.partition(":")
-    kind = "lpips" if network in ("vgg", "alex", "squeeze") else "features"
-    try:
-        return load_perceptual(
-            PerceptualConfig.model_validate({"kind": kind, "network": network, "weights": weights or None})
-        )
-    except WeightsError as error:
-        reporter.warning(f"without the perceptual distance: {error.message.splitlines()[0]}")
-        return None
-
-
-@torch.inference_mode()
-def _measured(
-    picture: Picture, reference: Picture, perceptual: nn.Module | None, device: torch.device
-) -> dict[str, float]:
-    x, y = (
-        torch.from_numpy(each.transpose(2, 0, 1)[None].copy()).to(device).float() / 127.5 - 1
-        for each in (picture, reference)
-    )
-    values = {"psnr": float(psnr(x, y)), "ssim": float(ssim(x, y))}
-    if perceptual is not None:
-        values["perceptual"] = float(perceptual(x, y))
-    return values
 
 
 def _write(picture: Picture, target: Path | None, attributes: Attributes, reporter: Reporter) -> None:
