@@ -34,7 +34,6 @@ __all__ = [
     "Json",
     "MaxBatch",
     "MaxTime",
-    "Out",
     "Precision",
     "Preset",
     "Quiet",
@@ -104,11 +103,6 @@ Data = Annotated[
         "synthetic:scenes. With maps: a folder with image/ and a folder named as the kind, or a csv or jsonl of pairs. "
         "Without it, data.source of the preset.",
     ),
-]
-
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", metavar="PATH", help="Where the result goes. Existing results are kept."),
 ]
 
 Force = Annotated[

@@ -24,14 +24,3 @@ class ReadFailures:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of path and reason."""
         return iter(self._reasons.items())
-
-    def summary(self, limit: int = 10) -> str:
-        """One line with the count and one line per file, up to ``limit`` of them; empty if all went well."""
-        if not self._reasons:
-            return ""
-        count = len(self._reasons)
-        lines = [f"{count} {'image was' if count == 1 else 'images were'} skipped:"]
-        lines += [f"  {path!r}: {reason}" for path, reason in list(self)[:limit]]
-        if count > limit:
-            lines.append(f"  and {count - limit} more")
-        return "\n".join(lines)
