@@ -20,8 +20,9 @@ from vqgan_cli.core.config import DataConfig
 from vqgan_cli.core.data import transforms
 from vqgan_cli.core.data.dataset import ImageDataset, make_loader
 from vqgan_cli.core.data.failures import ReadFailures
+from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.sampler import SeededBatchSampler, sequential_batches
-from vqgan_cli.core.data.sources import ImageSource, open_source
+from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.errors import DataError
 
 
@@ -187,7 +188,7 @@ def test_signals_are_left_to_the_parent(tmp_path: Path) -> None:
         from vqgan_cli.core.config import DataConfig
         from vqgan_cli.core.data.dataset import ImageDataset, make_loader
         from vqgan_cli.core.data.sampler import SeededBatchSampler
-        from vqgan_cli.core.data.sources import open_source
+        from vqgan_cli.core.data.opening import open_source
 
         dataset = ImageDataset(open_source(sys.argv[1]), DataConfig(size=16, cache="none"), train=True)
         batches = iter(make_loader(dataset, SeededBatchSampler(len(dataset), 2, 0), workers=2))

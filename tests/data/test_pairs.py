@@ -11,8 +11,8 @@ from PIL import Image
 
 from vqgan_cli.core.config import DataConfig, MapKindName
 from vqgan_cli.core.data.maps.depth import write_gray16
+from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.pairs import open_pairs
-from vqgan_cli.core.data.sources import open_source
 from vqgan_cli.core.errors import DataError
 
 CONFIG = DataConfig(size=16)
@@ -91,9 +91,9 @@ def test_tables(root: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("image,depth\na.png,b.png", "pair 1: expected paths under 'image' and 'segmentation'"),
+        ("image,depth\na.png,b.png", "pair 1: there is no path under 'segmentation'"),
         ("image,segmentation\n", "lists no pairs"),
-        ("image,segmentation\nb.txt,c.png", "names 'b.txt', which is no image"),
+        ("segmentation\nc.png", "pair 1: there is no path under 'image'"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, reason: str) -> None:
@@ -141,3 +141,16 @@ def test_fingerprints_follow_either_side(root: Path) -> None:
     assert before == open_pairs(str(root), CONFIG, "segmentation").fingerprint
     Image.new("L", (20, 20), 9).save(root / "segmentation/0/p0.png")
     assert before != open_pairs(str(root), CONFIG, "segmentation").fingerprint
+
+
+def test_one_column_of_a_table(root: Path) -> None:
+    """Oracle: the order of the table; edges are computed where it has no column of them."""
+    (root / "pairs.csv").write_text("image,segmentation\nimage/1/p3.jpg,segmentation/1/p3.png\n")
+    assert open_source(str(root / "pairs.csv")).key(0) == "p3.jpg"
+    assert open_source(str(root / "pairs.csv"), kind="segmentation").read(0)[0, 0] == 3
+    assert (
+        open_pairs(str(root / "pairs.csv"), CONFIG, "edges").maps.finish(np.zeros((9, 9, 3), np.uint8)).any()
+        == 0
+    )
+    with pytest.raises(DataError, match="no path under 'depth'"):
+        open_source(str(root / "pairs.csv"), kind="depth")

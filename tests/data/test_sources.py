@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.data.bad_images import OK, write_bad_images
 from vqgan_cli.core.data.failures import ReadFailures
-from vqgan_cli.core.data.sources import FileSource, ImageSource, SyntheticSource, open_source
+from vqgan_cli.core.data.opening import open_source
+from vqgan_cli.core.data.sources import FileSource, ImageSource, SyntheticSource
 from vqgan_cli.core.data.splitting import split
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
 from vqgan_cli.core.errors import DataError, ImageError, UsageError

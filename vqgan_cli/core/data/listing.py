@@ -33,7 +33,7 @@ class Listing(NamedTuple):
 
 
 def find_images(spec: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
-    """Find the files that ``spec`` names; see `vqgan_cli.core.data.sources.open_source` for its forms.
+    """Find the files that ``spec`` names; see `vqgan_cli.core.data.opening.open_source` for its forms.
 
     Args:
         spec: folder, file, list or glob.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -13,15 +11,14 @@ from typing import Any
 import numpy.typing as npt
 
 from vqgan_cli.core.config import DataConfig, MapKindName
-from vqgan_cli.core.data.images import IMAGE_SUFFIXES
-from vqgan_cli.core.data.listing import Listing, below_common_folder, find_images
+from vqgan_cli.core.data.listing import Listing, find_images
 from vqgan_cli.core.data.maps import build_map_kind
-from vqgan_cli.core.data.sources import PAIRED_IMAGES, FileSource, ImageSource, open_source
+from vqgan_cli.core.data.opening import PAIRED_IMAGES, open_source
+from vqgan_cli.core.data.sources import FileSource, ImageSource
+from vqgan_cli.core.data.tables import has_column, is_table, read_column
 from vqgan_cli.core.errors import DataError
 
 __all__ = ["Pairs", "open_pairs"]
-
-_TABLES = (".csv", ".jsonl")
 
 
 class Pairs(ImageSource):
@@ -89,7 +86,8 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
     root = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     map_kind = build_map_kind(kind, config.maps)
     in_folders = (root / PAIRED_IMAGES).is_dir() and (root / kind).is_dir()
-    if not in_folders and root.suffix.lower() not in _TABLES:
+    in_table = is_table(spec) and (has_column(spec, kind) or not map_kind.computable)
+    if not in_folders and not in_table:
         if not map_kind.computable and not spec.startswith("synthetic"):
             raise DataError(
                 f"{spec!r} has no {kind} maps for its pictures: there is no {str(root / kind)!r}"
@@ -115,7 +113,7 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
         partners = find_images(str(root / kind), map_kind.suffixes)
         unmatched = _match(pictures, partners)
     else:
-        pictures, partners = _read_table(root, kind)
+        pictures, partners = read_column(spec, PAIRED_IMAGES), read_column(spec, kind)
         unmatched = ()
     if not pictures.keys:
         raise DataError(
@@ -158,34 +156,3 @@ def _match(pictures: Listing, partners: Listing) -> tuple[str, ...]:
 
 def _stem(key: str) -> str:
     return str(PurePosixPath(key).with_suffix(""))
-
-
-def _read_table(path: Path, kind: str) -> tuple[Listing, Listing]:
-    """The pictures and the maps that a csv or jsonl names."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            rows: list[Any] = list(csv.DictReader(text.splitlines()))
-        else:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"cannot read the pairs in {str(path)!r}: {error}") from None
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(name), str) for name in (PAIRED_IMAGES, kind)
-        ):
-            raise DataError(
-                f"{str(path)!r}, pair {number}: expected paths under {PAIRED_IMAGES!r} and {kind!r}",
-                hint=f"a csv with the heading {PAIRED_IMAGES},{kind}, or one object per line with these keys",
-            )
-    if not rows:
-        raise DataError(f"{str(path)!r} lists no pairs")
-    images, maps = (
-        below_common_folder([path.parent / row[name] for row in rows]) for name in (PAIRED_IMAGES, kind)
-    )
-    wrong = next(
-        (key for key in images.keys if PurePosixPath(key).suffix.lower() not in IMAGE_SUFFIXES), None
-    )
-    if wrong is not None:
-        raise DataError(f"{str(path)!r} names {wrong!r}, which is no image file")
-    return images, maps

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from vqgan_cli.core.config import DataConfig, MapKindName
 from vqgan_cli.core.data.dataset import ImageDataset
+from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.pairs import Pairs, open_pairs
-from vqgan_cli.core.data.sources import ImageSource, open_source
+from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.splitting import split
 from vqgan_cli.core.errors import DataError, ImageError, UsageError
 

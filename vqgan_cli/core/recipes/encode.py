@@ -16,7 +16,8 @@ from vqgan_cli.core.artifacts import ModelInfo, load_tokenizer, read_model_info
 from vqgan_cli.core.batching import full_batches, prefetch
 from vqgan_cli.core.data.codes_format import CodesMetadata, Failure
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
-from vqgan_cli.core.data.sources import ImageSource, open_source
+from vqgan_cli.core.data.opening import open_source
+from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.tensors import to_input, to_tensor
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
 from vqgan_cli.core.device import autocast_for, resolve_device

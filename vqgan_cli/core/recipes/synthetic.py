@@ -14,7 +14,8 @@ from vqgan_cli.core.config import MapsConfig
 from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.data.maps import MAP_KINDS, build_map_kind
 from vqgan_cli.core.data.maps.keypoints import keypoints_json
-from vqgan_cli.core.data.sources import PAIRED_IMAGES, SyntheticSource, open_source
+from vqgan_cli.core.data.opening import PAIRED_IMAGES, open_source
+from vqgan_cli.core.data.sources import SyntheticSource
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS, Drawing, SyntheticSet
 from vqgan_cli.core.errors import OutputError, UsageError, did_you_mean
 from vqgan_cli.core.files import require_writable_folder, staged_file, write_text
