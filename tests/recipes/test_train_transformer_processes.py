@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 
+from tests.conftest import ROOT
 from tests.recipes.conftest import SavedTokenizer
 from tests.recipes.test_train_ae_processes import Launch, launch  # noqa: F401
 from tests.recipes.test_train_transformer import TINY, pictures, train  # noqa: F401
@@ -72,3 +76,22 @@ def test_shared_weights_train_the_same_model(
             assert torch.equal(shared.tensors[part][name], resumed.tensors[part][name])
     assert load_transformer(tmp_path / "shared").prior.spec.grid == (4, 4)
     assert list((tmp_path / "shared/samples").iterdir())
+
+
+def test_two_runs_at_once_encode_the_same_images_once(
+    coarse: SavedTokenizer,
+    pictures: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """One run encodes while the other waits and then reads the cache; neither is in the other's way."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "vqgan_cli", *map(str, train(coarse.path, name, 1, "--data", pictures))],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+        for name in ("first", "second")
+    ]  # fmt: skip
+    said = [run.communicate(timeout=120)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sum("encoding: codes of" in text for text in said) == 1

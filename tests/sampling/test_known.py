@@ -134,7 +134,21 @@ def test_guided_and_by_maps() -> None:
 
 def test_codes_that_cannot_be() -> None:
     prior = tiny("gpt", SPEC)
-    with pytest.raises(UsageError, match=r"known codes are \[3, 4, 5\], not \[3, 4, 6\]"):
+    with pytest.raises(
+        UsageError, match=r"known codes are torch.int64 \[3, 4, 5\], not integers \[3, 4, 6\]"
+    ):
         draw(prior, LABELS, (4, 6), SETTINGS, known=torch.zeros(3, 4, 5, dtype=torch.int64))
     with pytest.raises(UsageError, match="known codes range from 11 to 11; the model has 0 to 10"):
         draw(prior, LABELS, (4, 6), SETTINGS, known=torch.full((3, 4, 6), 11))
+
+
+def test_known_places_of_the_window_are_passed_over() -> None:
+    """Closed form: of a 6x9 grid three rows are known; each of the 27 other cells takes a row of a pass per image."""
+    prior = tiny("gpt", SPEC)
+    known = given((6, 9), 2.0)
+    known[:, 3:] = -1
+    told: list[int] = []
+    with counted(prior) as calls:
+        draw(prior, LABELS, (6, 9), SETTINGS, known=known, progress=lambda done, _: told.append(done))
+    assert sum(calls) == 3 * 27
+    assert told[-1] == 3 * 54

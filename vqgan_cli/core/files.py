@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqgan_cli.core.errors import OutputError
 
-__all__ = ["require_writable_folder", "staged_file", "staged_folder", "sync_folder", "write_text"]
+__all__ = ["locked", "require_writable_folder", "staged_file", "staged_folder", "sync_folder", "write_text"]
 
 
 def sync_folder(folder: Path) -> None:
@@ -74,6 +76,32 @@ def staged_folder(target: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock that a file stands for; the kernel gives it up with the process, however that dies.
+
+    Args:
+        path: created if need be, and left there.
+        waiting: called twice a second while another process holds the lock; may raise to give up.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(0.5)
+        yield
 
 
 def write_text(target: Path, text: str) -> None:

@@ -45,7 +45,7 @@ def draw(
         int64 [N, h, w], on the device of ``condition``.
 
     Raises:
-        UsageError: the settings do not fit the model.
+        UsageError: the settings do not fit the model, or ``known`` is of another shape or outside the codebook.
         Stopped: ``progress`` returned False.
     """
     _check(prior, grid, settings)
@@ -85,8 +85,10 @@ def _check(prior: Prior, grid: tuple[int, int], settings: SamplingSettings) -> N
 
 
 def _check_known(known: Tensor, shape: tuple[int, ...], codebook_size: int) -> None:
-    if tuple(known.shape) != shape:
-        raise UsageError(f"known codes are {list(known.shape)}, not {list(shape)} as the images to draw")
+    if tuple(known.shape) != shape or known.is_floating_point():
+        raise UsageError(
+            f"known codes are {known.dtype} {list(known.shape)}, not integers {list(shape)} as the images to draw"
+        )
     if known.numel() and not -1 <= int(known.min()) <= int(known.max()) < codebook_size:
         raise UsageError(
             f"known codes range from {int(known.min())} to {int(known.max())}; the model has 0 to {codebook_size - 1}"

@@ -23,7 +23,7 @@ from vqgan_cli.core.data.pairs import Pairs
 from vqgan_cli.core.data.sources import ComputedSource, ImageSource
 from vqgan_cli.core.data.transforms import resize, resize_short_side
 from vqgan_cli.core.errors import CodesError, DataError, ImageError
-from vqgan_cli.core.files import require_writable_folder, staged_folder
+from vqgan_cli.core.files import locked, require_writable_folder, staged_folder
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.stopping import StopRequest
@@ -172,13 +172,20 @@ def cached_codes(
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     digest.update(indices.tobytes())
     folder = cache_folder() / digest.hexdigest()
-    if (folder / "facts.json").is_file():
-        reporter.info(f"{what}: codes of {len(indices)} images from the cache, {folder}")
-    else:
-        require_writable_folder(folder.parent)
-        with staged_folder(folder) as staging:
-            encoder = _Encoder(tokenizer, map_encoder, staging)
-            _encode(source, indices, encoder, size, side, augmentation, stop, reporter, what, batch_size)
+    require_writable_folder(folder.parent)
+
+    def waiting() -> None:
+        if stop.pending():
+            raise InterruptedError
+
+    # Two runs on the same images encode them once: the second waits, and finds them.
+    with locked(folder.with_suffix(".lock"), waiting):
+        if (folder / "facts.json").is_file():
+            reporter.info(f"{what}: codes of {len(indices)} images from the cache, {folder}")
+        else:
+            with staged_folder(folder) as staging:
+                encoder = _Encoder(tokenizer, map_encoder, staging)
+                _encode(source, indices, encoder, size, side, augmentation, stop, reporter, what, batch_size)
     found = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     kept = np.asarray(found["kept"], np.int64)
     if not len(kept):
