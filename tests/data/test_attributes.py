@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from vqgan_cli.core.data.attributes import Attributes, read_with_attributes, write_with_attributes
-from vqgan_cli.core.errors import ImageError
+from vqgan_cli.core.errors import ImageError, OutputError
 
 RGBA = np.random.default_rng(0).integers(0, 256, (12, 20, 4)).astype(np.uint8)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -54,3 +54,10 @@ def test_damaged_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG nothing")
     with pytest.raises(ImageError):
         read_with_attributes(tmp_path / "a.png")
+
+
+def test_a_picture_that_its_format_cannot_hold(tmp_path: Path) -> None:
+    wide = np.zeros((8, 17000, 3), np.uint8)  # WebP ends at 16,383
+    with pytest.raises(OutputError, match="cannot write"):
+        write_with_attributes(tmp_path / "a.webp", wide, Attributes())
+    assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vqgan_cli.core.config import DataConfig, MapKindName
-from vqgan_cli.core.data.maps.depth import write_gray16
+from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.pairs import open_pairs
 from vqgan_cli.core.errors import DataError
@@ -126,7 +126,7 @@ def test_edges_are_computed_from_plain_photos_or_read_from_their_folder(root: Pa
 
 def test_sources_of_a_paired_folder(root: Path) -> None:
     """Invariant: each kind of data finds its own folder; folders of kinds are not taken for classes."""
-    write_gray16(root / "depth.png", np.full((16, 16), 9, np.uint16))
+    write_image(root / "depth.png", np.full((16, 16), 9, np.uint16))
     images = open_source(str(root))
     assert len(images) == 6
     assert images.classes == ("0", "1")

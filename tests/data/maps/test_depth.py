@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from vqgan_cli.core.config import MapsConfig
-from vqgan_cli.core.data.maps.depth import Depth, write_gray16
+from vqgan_cli.core.data.images import write_image
+from vqgan_cli.core.data.maps.depth import Depth
 from vqgan_cli.core.errors import ImageError
 
 MILLIMETRES = np.array([[0, 1000, 2000], [3000, 4000, 5000]] * 5, np.uint16).repeat(5, axis=1)
@@ -17,7 +18,7 @@ MILLIMETRES = np.array([[0, 1000, 2000], [3000, 4000, 5000]] * 5, np.uint16).rep
 
 def test_each_map_by_its_own_range(tmp_path: Path) -> None:
     """Closed form: 1 to 5 m become -0.9 to 1; 0 is unknown."""
-    write_gray16(tmp_path / "depth.png", MILLIMETRES)
+    write_image(tmp_path / "depth.png", MILLIMETRES)
     read = Depth(MapsConfig()).read(tmp_path / "depth.png")
     assert read.dtype == np.float32
     expected = np.where(MILLIMETRES == 0, -1, -0.9 + 1.9 * (MILLIMETRES / 1000 - 1) / 4)
@@ -27,7 +28,7 @@ def test_each_map_by_its_own_range(tmp_path: Path) -> None:
 def test_a_fixed_range(tmp_path: Path) -> None:
     """Closed form: 2 to 4 m; what is nearer or farther is clamped. Written again, it is metres."""
     depth = Depth(MapsConfig(depth_range=(2, 4)))
-    write_gray16(tmp_path / "depth.png", MILLIMETRES)
+    write_image(tmp_path / "depth.png", MILLIMETRES)
     read = depth.read(tmp_path / "depth.png")
     expected = -0.9 + 1.9 * (MILLIMETRES / 1000 - 2).clip(0, 2) / 2
     np.testing.assert_allclose(read, np.where(MILLIMETRES == 0, -1, expected), atol=1e-6)
@@ -38,7 +39,7 @@ def test_a_fixed_range(tmp_path: Path) -> None:
 
 def test_without_unknown_depth(tmp_path: Path) -> None:
     """Closed form: 0 to 5 m become -1 to 1."""
-    write_gray16(tmp_path / "depth.png", MILLIMETRES)
+    write_image(tmp_path / "depth.png", MILLIMETRES)
     read = Depth(MapsConfig(depth_unknown=None)).read(tmp_path / "depth.png")
     np.testing.assert_allclose(read, MILLIMETRES / 2500 - 1, atol=1e-6)
 
@@ -47,7 +48,7 @@ def test_without_unknown_depth(tmp_path: Path) -> None:
 def test_written_and_read(tmp_path: Path, unknown: float | None) -> None:
     """Invariant: a relative map is read back as it was, within a 16-bit step."""
     depth = Depth(MapsConfig(depth_unknown=unknown))
-    write_gray16(tmp_path / "depth.png", MILLIMETRES)
+    write_image(tmp_path / "depth.png", MILLIMETRES)
     read = depth.read(tmp_path / "depth.png")
     depth.write(tmp_path / "again.png", read)
     np.testing.assert_allclose(depth.read(tmp_path / "again.png"), read, atol=5e-5)
@@ -57,7 +58,7 @@ def test_npy_is_in_metres(tmp_path: Path) -> None:
     """Oracle: the same map in millimetres; NaN is unknown."""
     metres = np.where(MILLIMETRES == 0, np.nan, MILLIMETRES / 1000)
     np.save(tmp_path / "depth.npy", metres)
-    write_gray16(tmp_path / "depth.png", MILLIMETRES)
+    write_image(tmp_path / "depth.png", MILLIMETRES)
     depth = Depth(MapsConfig())
     np.testing.assert_allclose(
         depth.read(tmp_path / "depth.npy"), depth.read(tmp_path / "depth.png"), atol=1e-6
@@ -66,7 +67,7 @@ def test_npy_is_in_metres(tmp_path: Path) -> None:
 
 def test_flat_depth_lies_in_the_middle(tmp_path: Path) -> None:
     """Closed form: halfway between -0.9 and 1."""
-    write_gray16(tmp_path / "depth.png", np.full((10, 10), 700, np.uint16))
+    write_image(tmp_path / "depth.png", np.full((10, 10), 700, np.uint16))
     np.testing.assert_allclose(Depth(MapsConfig()).read(tmp_path / "depth.png"), 0.05, atol=1e-6)
 
 

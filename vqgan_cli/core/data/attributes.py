@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
-from vqgan_cli.core.data.images import OUTPUT_SUFFIXES, image_size, read_image
+from vqgan_cli.core.data.images import OUTPUT_SUFFIXES, opened, read_image, write_image
 from vqgan_cli.core.data.pixels import orientation, upright
-from vqgan_cli.core.errors import ImageError
-from vqgan_cli.core.files import staged_file
 
 __all__ = ["Attributes", "read_with_attributes", "write_with_attributes"]
 
@@ -43,20 +40,15 @@ def read_with_attributes(path: Path, *, max_megapixels: float = 200.0) -> tuple[
     Raises:
         ImageError: as `read_image`.
     """
-    image_size(path, max_megapixels=max_megapixels)  # refuses what is too large before anything is decoded
-    try:
-        with Image.open(path) as image:
-            turned = orientation(image)
-            exif = image.getexif()
-            exif.pop(ExifTags.Base.Orientation, None)
-            kept = Attributes(exif=exif.tobytes() if len(exif) else None, icc=image.info.get("icc_profile"))
-            if not image.has_transparency_data or image.mode.startswith("I"):
-                return read_image(path, max_megapixels=max_megapixels), kept
-            rgba = upright(np.asarray(image.convert("RGBA")), turned)
-    except ImageError:
-        raise
-    except Exception as error:  # whatever Pillow raises on damaged files
-        raise ImageError(path, f"cannot be read: {error}") from error
+    with opened(path, max_megapixels) as image:
+        turned = orientation(image)
+        exif = image.getexif()
+        exif.pop(ExifTags.Base.Orientation, None)
+        kept = Attributes(exif=exif.tobytes() if len(exif) else None, icc=image.info.get("icc_profile"))
+        clear = image.has_transparency_data and not image.mode.startswith("I")
+        rgba = upright(np.asarray(image.convert("RGBA")), turned) if clear else None
+    if rgba is None:
+        return read_image(path, max_megapixels=max_megapixels), kept
     colours, alpha = np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
     return colours, Attributes(None if alpha.min() == 255 else alpha, kept.exif, kept.icc)
 
@@ -78,17 +70,9 @@ def write_with_attributes(
     Raises:
         OutputError: the file cannot be written.
     """
-    kind = OUTPUT_SUFFIXES[path.suffix.lower()]
-    lost = []
-    picture = Image.fromarray(image)
-    if attributes.alpha is not None and kind == "JPEG":
-        lost.append("alpha")
-    elif attributes.alpha is not None:
-        picture.putalpha(Image.fromarray(attributes.alpha))
-    buffer = io.BytesIO()
-    more = {"exif": attributes.exif, "icc_profile": attributes.icc}
-    options = {name: value for name, value in more.items() if value}
-    picture.save(buffer, format=kind, quality=quality, subsampling=0, **options)
-    with staged_file(path) as staging:
-        staging.write_bytes(buffer.getvalue())
-    return lost
+    alpha = attributes.alpha
+    lost = alpha is not None and OUTPUT_SUFFIXES[path.suffix.lower()] == "JPEG"
+    if alpha is not None and not lost:
+        image = np.dstack([image, alpha])
+    write_image(path, image, quality=quality, exif=attributes.exif, icc=attributes.icc)
+    return ["alpha"] if lost else []

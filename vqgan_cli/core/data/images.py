@@ -28,6 +28,7 @@ __all__ = [
     "OUTPUT_SUFFIXES",
     "contact_sheet",
     "image_size",
+    "opened",
     "read_image",
     "read_label_map",
     "to_uint8",
@@ -80,7 +81,7 @@ def read_image(
         ImageError: the file is missing, damaged, no image, too large, or of a refused shape (see `MIN_SIDE` and
             `MAX_ASPECT`).
     """
-    with _opened(path, max_megapixels) as image:
+    with opened(path, max_megapixels) as image:
         if min_side is not None:
             image.draft(None, (min_side, min_side))  # no effect on formats other than JPEG
         image.load()
@@ -96,7 +97,7 @@ def read_label_map(path: Path | str, *, max_megapixels: float = 200.0) -> LabelM
     Raises:
         ImageError: as `read_image`, and for files that have colours in place of indices or lossy compression.
     """
-    with _opened(path, max_megapixels) as image:
+    with opened(path, max_megapixels) as image:
         if image.format in ("JPEG", "MPO", "WEBP"):
             raise ImageError(
                 path, f"is {image.format}, which does not keep class indices; label maps must be PNG"
@@ -119,7 +120,7 @@ def image_size(path: Path | str, *, max_megapixels: float = 200.0) -> tuple[int,
     Raises:
         ImageError: as `read_image`, as far as the header shows it.
     """
-    with _opened(path, max_megapixels) as image:
+    with opened(path, max_megapixels) as image:
         turned = orientation(image) >= 5
         width, height = image.size
         # Newer versions of Pillow swap the size of a turned TIFF, and of no other format, when they open it.
@@ -128,13 +129,22 @@ def image_size(path: Path | str, *, max_megapixels: float = 200.0) -> tuple[int,
     return (width, height) if turned else (height, width)
 
 
-def write_image(path: Path | str, image: npt.NDArray[Any], *, quality: int = 95) -> None:
+def write_image(
+    path: Path | str,
+    image: npt.NDArray[Any],
+    *,
+    quality: int = 95,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+) -> None:
     """Write a picture; an interrupted write leaves no half image under the name.
 
     Args:
         path: its suffix (png, jpg, jpeg or webp) chooses the format. The folder must exist.
-        image: uint8 ``[H, W, 3]`` (RGB) or ``[H, W]`` (gray).
+        image: uint8 ``[H, W, 3]`` (RGB), ``[H, W, 4]`` (with alpha) or ``[H, W]`` (gray); as png also uint16 ``[H, W]``.
         quality: 1-100, of jpg and webp; png is lossless.
+        exif: an EXIF block to keep; None: none.
+        icc: a colour profile to keep; None: none.
 
     Raises:
         UsageError: the suffix is none of `OUTPUT_SUFFIXES`.
@@ -144,10 +154,12 @@ def write_image(path: Path | str, image: npt.NDArray[Any], *, quality: int = 95)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         known = ", ".join(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES)
         raise UsageError(f"cannot write {str(path)!r}: the suffix must be one of {known}")
-    if image.dtype != np.uint8:
+    deep = image.dtype == np.uint16 and image.ndim == 2 and path.suffix.lower() == ".png"
+    if image.dtype != np.uint8 and not deep:
         raise TypeError(f"image must be uint8, not {image.dtype}")
     # Full chroma resolution: subsampled colour is a second loss that is easily blamed on the model.
     options: dict[str, Any] = {"quality": quality, "subsampling": 0}
+    options |= {name: value for name, value in (("exif", exif), ("icc_profile", icc)) if value}
     staged = path.with_name(f".{uuid4().hex}.part")
     try:
         with staged.open("xb") as file:
@@ -196,8 +208,8 @@ def contact_sheet(
 
 
 @contextmanager
-def _opened(path: Path | str, max_megapixels: float) -> Iterator[Image.Image]:
-    """The file, opened and checked from its header; whatever Pillow raises inside becomes an `ImageError`."""
+def opened(path: Path | str, max_megapixels: float) -> Iterator[Image.Image]:
+    """The file as Pillow has it, checked from its header; whatever Pillow raises inside becomes an `ImageError`."""
     with warnings.catch_warnings(), _no_pixel_limit():
         # Pillow warns of odd metadata in files that it reads well, once per file.
         warnings.simplefilter("ignore")

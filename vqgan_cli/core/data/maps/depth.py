@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from vqgan_cli.core.data.images import IMAGE_SUFFIXES, image_size
+from vqgan_cli.core.data.images import IMAGE_SUFFIXES, opened, write_image
 from vqgan_cli.core.data.maps.base import Array, MapKind, UInt8
+from vqgan_cli.core.data.pixels import orientation, upright
 from vqgan_cli.core.data.synthetic import Drawing, SyntheticSet
 from vqgan_cli.core.errors import ImageError
-from vqgan_cli.core.files import staged_file
 
-__all__ = ["Depth", "write_gray16"]
+__all__ = ["Depth"]
 
 Metres = npt.NDArray[np.float64]  # NaN where unknown
 
@@ -85,7 +83,7 @@ class Depth(MapKind):
             steps[self._unknown(array)] = (
                 int(unknown) if 0 <= unknown <= 65535 and unknown == int(unknown) else 0
             )
-        write_gray16(path, steps)
+        write_image(path, steps)
 
     @property
     def _nearest(self) -> float:
@@ -105,33 +103,15 @@ class Depth(MapKind):
         return np.where(np.isnan(scaled), UNKNOWN, scaled).astype(np.float32)
 
 
-def write_gray16(path: Path, values: npt.NDArray[np.uint16]) -> None:
-    """Write a 16-bit gray PNG [H, W].
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, format="PNG")
-    with staged_file(path) as staging:
-        staging.write_bytes(buffer.getvalue())
-
-
 def _read_gray(path: Path, max_megapixels: float) -> Metres:
-    image_size(path, max_megapixels=max_megapixels)  # refuses what is damaged, and what is too large
-    try:
-        with Image.open(path) as image:
-            if image.format in ("JPEG", "MPO", "WEBP"):
-                raise ImageError(
-                    path, f"is {image.format}, which does not keep exact depth; it must be PNG or TIFF"
-                )
-            if image.mode not in ("L", "F") and not image.mode.startswith("I"):
-                raise ImageError(path, f"is {image.mode}: a depth map has one channel")
-            return np.asarray(image).astype(np.float64)
-    except ImageError:
-        raise
-    except Exception as error:  # whatever Pillow raises on damaged files
-        raise ImageError(path, f"cannot be read: {error}") from error
+    with opened(path, max_megapixels) as image:
+        if image.format in ("JPEG", "MPO", "WEBP"):
+            raise ImageError(
+                path, f"is {image.format}, which does not keep exact depth; it must be PNG or TIFF"
+            )
+        if image.mode not in ("L", "F") and not image.mode.startswith("I"):
+            raise ImageError(path, f"is {image.mode}: a depth map has one channel")
+        return upright(np.asarray(image), orientation(image)).astype(np.float64)
 
 
 def _read_npy(path: Path) -> Metres:

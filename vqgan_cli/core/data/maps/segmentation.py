@@ -10,7 +10,6 @@ import numpy as np
 from vqgan_cli.core.config import MapsConfig
 from vqgan_cli.core.data.images import IMAGE_SUFFIXES, read_label_map, write_image
 from vqgan_cli.core.data.maps.base import Array, MapKind, UInt8
-from vqgan_cli.core.data.maps.depth import write_gray16
 from vqgan_cli.core.data.synthetic import Drawing, SyntheticSet
 from vqgan_cli.core.errors import ImageError, UsageError
 
@@ -71,10 +70,7 @@ class Segmentation(MapKind):
             wide = array.astype(np.uint16)
             wide[array == self.config.classes] = self.config.ignore_label
             array = wide
-        if array.max() < 256:
-            write_image(path, array.astype(np.uint8))
-        else:
-            write_gray16(path, array.astype(np.uint16))
+        write_image(path, array.astype(np.uint8 if array.max() < 256 else np.uint16))
 
 
 def label_colors(labels: Array) -> UInt8:
