@@ -19,7 +19,6 @@ from vqgan_cli.core.artifacts import (
     TOKENIZER_FORMAT,
     fingerprint,
     load_tokenizer,
-    newest_tokenizer,
     read_model_info,
     resolve_model,
     save_tokenizer,
@@ -175,29 +174,6 @@ def test_fingerprint_is_of_names_types_shapes_and_values_only() -> None:
     assert len({fingerprint(state) for state in [base, *changed]}) == len(changed) + 1
 
 
-def test_newest_tokenizer(model: Path, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-    """The newest file wins, whatever its name; what is no tokenizer does not count."""
-    runs = tmp_path / "runs"
-    for age, name in enumerate(["zebra", "aardvark", "foreign", "broken"]):
-        (runs / name).mkdir()
-        path = runs / name / "model.safetensors"
-        save_tokenizer(path, state, CONFIG, {})
-        os.utime(path, (2e9 + age, 2e9 + age))
-    save_file(state, runs / "foreign" / "model.safetensors")
-    os.utime(runs / "foreign" / "model.safetensors", (3e9, 3e9))
-    (runs / "broken" / "model.safetensors").write_bytes(b"")
-    os.utime(runs / "broken" / "model.safetensors", (3e9, 3e9))
-    (runs / "linked").mkdir()
-    (runs / "linked" / "model.safetensors").symlink_to("nowhere")
-    assert newest_tokenizer(runs) == runs / "aardvark" / "model.safetensors"
-
-
-def test_no_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no trained tokenizer under") as caught:
-        newest_tokenizer(tmp_path)
-    assert "vqgan train-ae" in str(caught.value.hint)
-
-
 def test_unwritable_model(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         save_tokenizer(tmp_path / "no-such-folder" / "model.safetensors", state, CONFIG, {})
@@ -221,7 +197,7 @@ def test_full_disk_keeps_the_old_model(model: Path, state: dict[str, torch.Tenso
 def test_metadata_is_read_without_torch(model: Path) -> None:
     """So that listing and describing models stays quick."""
     program = (
-        "import sys; from vqgan_cli.core.artifacts import newest_tokenizer;"
+        "import sys; from vqgan_cli.core.newest import newest_tokenizer;"
         f"newest_tokenizer({str(model.parent.parent)!r}); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -136,6 +136,24 @@ def test_sources_of_a_paired_folder(root: Path) -> None:
         open_source(str(root), kind="depth")
 
 
+def test_a_folder_called_synthetic_is_a_folder(tmp_path: Path) -> None:
+    """Pictures are never taken for label maps."""
+    picture(tmp_path / "synthetic-photos/a.png")
+    with pytest.raises(DataError, match="no segmentation maps for its pictures"):
+        open_pairs(str(tmp_path / "synthetic-photos"), CONFIG, "segmentation")
+
+
+def test_the_skeleton_beside_key_points_is_no_map(tmp_path: Path) -> None:
+    picture(tmp_path / "image/a.png")
+    (tmp_path / "keypoints").mkdir()
+    (tmp_path / "keypoints/a.json").write_text('{"size": [16, 16], "points": {"x": [1, 1], "y": [9, 9]}}')
+    (tmp_path / "keypoints/skeleton.json").write_text('[["x", "y"]]')
+    pairs = open_pairs(str(tmp_path), CONFIG, "keypoints")
+    assert not pairs.unmatched
+    assert pairs.maps.read(0).any()
+    assert len(open_source(str(tmp_path), kind="keypoints")) == 1
+
+
 def test_fingerprints_follow_either_side(root: Path) -> None:
     before = open_pairs(str(root), CONFIG, "segmentation").fingerprint
     assert before == open_pairs(str(root), CONFIG, "segmentation").fingerprint

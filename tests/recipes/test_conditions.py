@@ -134,6 +134,26 @@ def test_label_maps_as_codes(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Pat
     assert np.array_equal(encoder.encode([drawing.segmentation])[0], drawing.segmentation[4::8, 4::8])
 
 
+def test_a_folder_of_pairs_and_names_that_would_be_alike(
+    coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """Of a folder of pairs the maps are taken; no image takes another's place, whatever the maps are called."""
+    done = vqgan(*train(coarse.path, "run", 1, condition__kind="segmentation", condition__tokenizer="none"))
+    assert done.code == 0, done.err
+    [path] = write_maps(tmp_path / "set/segmentation", "segmentation", 1)
+    for name in ("a b.png", "a-b.png", "a-b-2.png", "c.png", "c.tif"):
+        Image.open(path).save(path.with_name(name))
+    path.unlink()
+    (tmp_path / "set/image").mkdir()
+    (tmp_path / "set/image/c.jpg").write_bytes(b"never read")
+    done = vqgan("generate", "-m", "run", "--condition", "set", "--device", "cpu")
+    assert done.code == 0, done.err
+    files = sorted(
+        image["file"] for image in json.loads((tmp_path / "samples/samples.json").read_text())["images"]
+    )
+    assert files == [f"{name}-0000.png" for name in ("a-b", "a-b-2", "a-b-3", "c.png", "c.tif")]
+
+
 def test_a_large_map_makes_a_large_image(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
     """Invariant: the image has the size of its map, or the size asked for; sizes are rounded to multiples of f."""
     done = vqgan(*train(coarse.path, "run", 2, condition__kind="segmentation", condition__tokenizer="none"))

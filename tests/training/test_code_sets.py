@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vqgan_cli.core.errors import DataError
 from vqgan_cli.core.training.code_sets import Augmentation, views
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -46,7 +47,7 @@ def test_a_map_of_another_size_is_brought_to_that_of_its_picture() -> None:
 
 
 def test_a_map_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="its map is 40x40"):
+    with pytest.raises(DataError, match="its map is 40x40"):
         views(IMAGE, 20, "none", np.zeros((40, 40), np.uint8))
 
 

@@ -71,7 +71,7 @@ def decode(
       vqgan decode codes.npy -o out/ --ae runs/faces-ae --format jpg --quality 90
     """
     from vqgan_cli.cli.display import ConsoleReporter, is_main_process
-    from vqgan_cli.core.artifacts import newest_tokenizer
+    from vqgan_cli.core.newest import newest_tokenizer
     from vqgan_cli.core.recipes.decode import DecodeOptions
     from vqgan_cli.core.recipes.decode import decode as recipe
 

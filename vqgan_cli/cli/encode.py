@@ -87,7 +87,7 @@ def encode(
     crop = parse_size(size) if size else None
 
     from vqgan_cli.cli.display import ConsoleReporter, is_main_process
-    from vqgan_cli.core.artifacts import newest_tokenizer
+    from vqgan_cli.core.newest import newest_tokenizer
     from vqgan_cli.core.recipes.encode import EncodeOptions
     from vqgan_cli.core.recipes.encode import encode as recipe
 

@@ -261,7 +261,7 @@ def generate(
         raise UsageError("--scorer chooses among candidates, which takes --keep", hint="add --keep 0.05")
 
     from vqgan_cli.cli.display import ConsoleReporter
-    from vqgan_cli.core.artifacts import newest_transformer
+    from vqgan_cli.core.newest import newest_transformer
     from vqgan_cli.core.recipes.generate import GenerateOptions
     from vqgan_cli.core.recipes.generate import generate as recipe
 

@@ -186,7 +186,7 @@ def train_transformer(
 
 def _tokenizer(config: ExperimentConfig, ae: Path | None, resume_from: Path | None) -> Path:
     """The one that was named, that of the resumed run, or the newest one of the preset."""
-    from vqgan_cli.core.artifacts import newest_tokenizer
+    from vqgan_cli.core.newest import newest_tokenizer
 
     if ae is not None:
         return ae
@@ -201,7 +201,7 @@ def _condition_tokenizer(
     config: ExperimentConfig, named: Path | None, resume_from: Path | None
 ) -> Path | None:
     """As `_tokenizer`, for maps; None where they have no tokenizer of their own."""
-    from vqgan_cli.core.artifacts import newest_tokenizer
+    from vqgan_cli.core.newest import newest_tokenizer
 
     kind = config.condition.map_kind
     if kind is None or config.condition.tokenizer != "own":

@@ -131,7 +131,7 @@ def upscale(
         )
 
     from vqgan_cli.cli.display import ConsoleReporter
-    from vqgan_cli.core.artifacts import newest_transformer
+    from vqgan_cli.core.newest import newest_transformer
     from vqgan_cli.core.recipes.upscale import STANDARD, UpscaleOptions
     from vqgan_cli.core.recipes.upscale import upscale as recipe
 

@@ -1,4 +1,4 @@
-"""Model files: weights that carry their own config and provenance, and where to find them.
+"""Model files: weights that carry their own config and provenance.
 
 A model is one safetensors file. Its metadata holds a format name, the whole experiment's config as JSON, the
 fingerprint of the weights, and provenance (version, steps, data). A folder that holds ``model.safetensors`` is
@@ -39,8 +39,6 @@ __all__ = [
     "fingerprint",
     "load_tokenizer",
     "load_transformer",
-    "newest_tokenizer",
-    "newest_transformer",
     "prior_spec",
     "read_model_info",
     "resolve_model",
@@ -325,71 +323,3 @@ def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
     except RuntimeError as error:
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
     return module.eval().requires_grad_(False)
-
-
-def newest_tokenizer(
-    root: Path | str = "runs", *, preset: str | None = None, kind: str | None = "image"
-) -> Path:
-    """The most recently written tokenizer in the folders below ``root``.
-
-    Args:
-        root: folder of runs.
-        preset: only one that was trained with this preset.
-        kind: only one of pictures, or of maps of this kind; None: any.
-
-    Raises:
-        ModelError: there is none, with the command that makes one.
-    """
-    found = _newest(root, TOKENIZER_FORMAT, preset, kind)
-    if found is None:
-        of_preset = f" of preset {preset!r}" if preset else ""
-        of_maps = kind not in (None, "image")
-        option, target = ("--condition-ae", " --target condition") if of_maps else ("--ae", "")
-        raise ModelError(
-            f"no trained tokenizer{f' of {kind} maps' if of_maps else ''}{of_preset} under {str(root)!r}",
-            hint=f"name one with {option}, or train one: vqgan train-ae --preset {preset or 'demo'}{target}",
-        )
-    return found
-
-
-def newest_transformer(root: Path | str = "runs", *, kind: str | None = None) -> Path:
-    """The most recently written transformer in the folders below ``root``.
-
-    Args:
-        root: folder of runs.
-        kind: only one with this kind of condition; None: any.
-
-    Raises:
-        ModelError: there is none, with the command that makes one.
-    """
-    found = _newest(root, TRANSFORMER_FORMAT, condition=kind)
-    if found is None:
-        preset = "superres" if kind == "lowres" else "demo"
-        raise ModelError(
-            f"no trained transformer{f' of condition {kind!r}' if kind else ''} under {str(root)!r}",
-            hint=f"name one with --model, or train one: vqgan train-transformer --preset {preset}",
-        )
-    return found
-
-
-def _newest(
-    root: Path | str,
-    format: str,  # noqa: A002
-    preset: str | None = None,
-    kind: str | None = None,
-    condition: str | None = None,
-) -> Path | None:
-    found = sorted(Path(root).glob(f"*/{MODEL_FILE}"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in found:
-        try:
-            info = read_model_info(path)
-        except ModelError:
-            continue  # an unreadable neighbour is no reason to stop
-        if (
-            info.format == format
-            and preset in (None, info.config.name)
-            and kind in (None, info.config.data.kind)
-            and condition in (None, info.config.condition.kind)
-        ):
-            return path
-    return None

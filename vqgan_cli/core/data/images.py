@@ -141,7 +141,7 @@ def write_image(
 
     Args:
         path: its suffix (png, jpg, jpeg or webp) chooses the format. The folder must exist.
-        image: uint8 ``[H, W, 3]`` (RGB), ``[H, W, 4]`` (with alpha) or ``[H, W]`` (gray); as png also uint16 ``[H, W]``.
+        image: uint8 ``[H, W, 3]`` (RGB), ``[H, W, 4]`` (with alpha) or ``[H, W]`` (gray); png also uint16 ``[H, W]``.
         quality: 1-100, of jpg and webp; png is lossless.
         exif: an EXIF block to keep; None: none.
         icc: a colour profile to keep; None: none.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vqgan_cli.core.data.images import IMAGE_SUFFIXES
 from vqgan_cli.core.errors import DataError, did_you_mean
 
-__all__ = ["Listing", "below_common_folder", "find_images", "natural_order"]
+__all__ = ["Listing", "below_common_folder", "find_images", "natural_order", "user_path"]
 
 _GLOB = re.compile(r"[*?[]")
 _DIGITS = re.compile(r"(\d+)")
@@ -42,7 +42,7 @@ def find_images(spec: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
     Raises:
         DataError: nothing is there, or nothing that counts.
     """
-    path = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    path = user_path(spec)
     if path.is_dir():
         keys = sorted(_walk(path, suffixes), key=_natural_path)
         if not keys:
@@ -55,6 +55,11 @@ def find_images(spec: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Listing:
         listing = below_common_folder(_match(path, spec, suffixes))
         return listing._replace(keys=sorted(listing.keys, key=_natural_path))
     raise _missing(path, spec)
+
+
+def user_path(spec: str) -> Path:
+    """A path as somebody typed it, ``~`` included."""
+    return Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
 def _hint(suffixes: Sequence[str]) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vqgan_cli.core.config import DataKind, MapKindName, MapsConfig
-from vqgan_cli.core.data.images import IMAGE_SUFFIXES
-from vqgan_cli.core.data.listing import Listing, find_images
+from vqgan_cli.core.data.listing import Listing, find_images, user_path
 from vqgan_cli.core.data.maps import MAP_KINDS, MapKind, build_map_kind
 from vqgan_cli.core.data.sources import SYNTHETIC, ComputedSource, FileSource, ImageSource, SyntheticSource
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
 from vqgan_cli.core.data.tables import has_column, is_table, read_column
 from vqgan_cli.core.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["PAIRED_IMAGES", "open_source"]
+__all__ = ["PAIRED_IMAGES", "find_maps", "open_source"]
 
 PAIRED_IMAGES = "image"
 """Folder of the pictures beside folders of maps, which are named as their kinds."""
@@ -74,24 +73,48 @@ def open_source(
     return source if of_kind or map_kind is None else ComputedSource(source, map_kind)
 
 
+def find_maps(spec: str, map_kind: MapKind) -> Listing:
+    """The files of maps that ``spec`` names: in a paired folder those of the kind, in a table its column, else all.
+
+    Raises:
+        DataError: there are none.
+    """
+    if is_table(spec):
+        return read_column(spec, map_kind.name)
+    root = user_path(spec)
+    folder = root
+    if _is_paired(root):
+        folder = root / map_kind.name
+        if not folder.is_dir():
+            there = ", ".join(name for name in MAP_KINDS if (root / name).is_dir())
+            raise DataError(f"{spec!r} has no folder {map_kind.name!r}, only {PAIRED_IMAGES}, {there}")
+    found = find_images(str(folder), map_kind.suffixes)
+    keys = [key for key in found.keys if PurePosixPath(key).name not in map_kind.companions]
+    if not keys:
+        raise DataError(f"no {map_kind.name} maps in {spec!r}")
+    return found._replace(keys=keys)
+
+
 def _find(spec: str, map_kind: MapKind | None) -> tuple[Listing, bool]:
     """The files, and whether they are of the kind that is asked for, rather than pictures to compute it from."""
-    root = Path(spec)
-    folder = map_kind.name if map_kind else PAIRED_IMAGES
+    if map_kind is not None and not (map_kind.computable and not _has_maps(spec, map_kind)):
+        return find_maps(spec, map_kind), True
     if is_table(spec):
-        computed = map_kind is not None and map_kind.computable and not has_column(spec, folder)
-        return read_column(spec, PAIRED_IMAGES if computed else folder), not computed
-    paired = (root / PAIRED_IMAGES).is_dir() and any((root / name).is_dir() for name in MAP_KINDS)
-    suffixes = map_kind.suffixes if map_kind else IMAGE_SUFFIXES
-    if paired and (root / folder).is_dir():
-        listing = find_images(str(root / folder), suffixes)
-        return listing, True
-    if map_kind is not None and map_kind.computable and root.name != map_kind.name:
-        return find_images(str(root / PAIRED_IMAGES) if paired else spec), False
-    if paired:
-        there = ", ".join(name for name in MAP_KINDS if (root / name).is_dir())
-        raise DataError(f"{spec!r} has no folder {folder!r}, only {PAIRED_IMAGES}, {there}")
-    return find_images(spec, suffixes), True
+        return read_column(spec, PAIRED_IMAGES), map_kind is None
+    root = user_path(spec)
+    return find_images(str(root / PAIRED_IMAGES) if _is_paired(root) else spec), map_kind is None
+
+
+def _has_maps(spec: str, map_kind: MapKind) -> bool:
+    """Whether somebody gave maps of a kind that could be computed."""
+    if is_table(spec):
+        return has_column(spec, map_kind.name)
+    root = user_path(spec)
+    return (root / map_kind.name).is_dir() if _is_paired(root) else root.name == map_kind.name
+
+
+def _is_paired(root: Path) -> bool:
+    return (root / PAIRED_IMAGES).is_dir() and any((root / name).is_dir() for name in MAP_KINDS)
 
 
 def _open_synthetic(

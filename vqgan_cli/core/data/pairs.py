@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy.typing as npt
 
 from vqgan_cli.core.config import DataConfig, MapKindName
-from vqgan_cli.core.data.listing import Listing, find_images
-from vqgan_cli.core.data.maps import build_map_kind
-from vqgan_cli.core.data.opening import PAIRED_IMAGES, open_source
-from vqgan_cli.core.data.sources import FileSource, ImageSource
+from vqgan_cli.core.data.listing import Listing, find_images, user_path
+from vqgan_cli.core.data.maps import MapKind, build_map_kind
+from vqgan_cli.core.data.opening import PAIRED_IMAGES, find_maps, open_source
+from vqgan_cli.core.data.sources import SYNTHETIC, ComputedSource, FileSource, ImageSource
 from vqgan_cli.core.data.tables import has_column, is_table, read_column
 from vqgan_cli.core.errors import DataError
 
@@ -26,14 +25,18 @@ class Pairs(ImageSource):
 
     Attributes:
         maps: the map of each picture at the same index.
+        map_kind: of the maps.
         unmatched: files on either side without a partner; they are left out.
     """
 
-    def __init__(self, images: ImageSource, maps: ImageSource, unmatched: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, images: ImageSource, maps: ImageSource, map_kind: MapKind, unmatched: tuple[str, ...] = ()
+    ) -> None:
         self.name = images.name
         self.classes = images.classes
         self.images = images
         self.maps = maps
+        self.map_kind = map_kind
         self.unmatched = unmatched
 
     @property
@@ -62,10 +65,16 @@ class Pairs(ImageSource):
         """The picture."""
         return self.images.read(index, min_side)
 
+    def whole_map(self, index: int, image: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """The map of all of a picture that was read; None where each of its squares has a map of its own computed."""
+        if not isinstance(self.maps, ComputedSource):
+            return self.maps.read(index)
+        return self.map_kind.compute(image) if self.map_kind.of_whole_image else None
+
     def held_out(self, length: int) -> ImageSource | None:
         """Validation pairs of an endless set."""
         images, maps = self.images.held_out(length), self.maps.held_out(length)
-        return None if images is None or maps is None else Pairs(images, maps)
+        return None if images is None or maps is None else Pairs(images, maps, self.map_kind)
 
 
 def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 0) -> Pairs:
@@ -83,12 +92,12 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
         DataError: nothing is there, or nothing has a partner.
     """
     size = config.resize or config.size
-    root = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    root = user_path(spec)
     map_kind = build_map_kind(kind, config.maps)
     in_folders = (root / PAIRED_IMAGES).is_dir() and (root / kind).is_dir()
     in_table = is_table(spec) and (has_column(spec, kind) or not map_kind.computable)
     if not in_folders and not in_table:
-        if not map_kind.computable and not spec.startswith("synthetic"):
+        if not map_kind.computable and not spec.startswith(SYNTHETIC):
             raise DataError(
                 f"{spec!r} has no {kind} maps for its pictures: there is no {str(root / kind)!r}"
                 + ("" if (root / PAIRED_IMAGES).is_dir() else f" and no {str(root / PAIRED_IMAGES)!r}"),
@@ -106,11 +115,11 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
             )
             for each in ("image", kind)
         )
-        return Pairs(images, maps)
+        return Pairs(images, maps, map_kind)
 
     if in_folders:
         pictures = find_images(str(root / PAIRED_IMAGES))
-        partners = find_images(str(root / kind), map_kind.suffixes)
+        partners = find_maps(spec, map_kind)
         unmatched = _match(pictures, partners)
     else:
         pictures, partners = read_column(spec, PAIRED_IMAGES), read_column(spec, kind)
@@ -132,6 +141,7 @@ def open_pairs(spec: str, config: DataConfig, kind: MapKindName, *, seed: int = 
         FileSource(
             spec, partners.root, partners.keys, map_kind=map_kind, max_megapixels=config.max_megapixels
         ),
+        map_kind,
         unmatched,
     )
 

@@ -251,8 +251,7 @@ class SyntheticSource(ImageSource):
 class ComputedSource(ImageSource):
     """Maps that are computed from pictures, each from the square that was cut out of its picture.
 
-    `read` gives the picture, `finish` its map: an edge is one pixel wide at the size at which it is used. Kinds that
-    are of the whole image are computed by `read`.
+    `read` gives the picture, `finish` its map: an edge is one pixel wide at the size at which it is used.
     """
 
     def __init__(self, images: ImageSource, map_kind: MapKind) -> None:
@@ -283,18 +282,12 @@ class ComputedSource(ImageSource):
         return self._images.size(index)
 
     def read(self, index: int, min_side: int | None = None) -> npt.NDArray[Any]:
-        """The picture, or the map of all of it."""
-        image = self._images.read(index, min_side)
-        return self._map_kind.compute(image) if self._map_kind.of_whole_image else image
+        """The picture."""
+        return self._images.read(index, min_side)
 
     def finish(self, square: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The map of a square."""
-        return square if self._map_kind.of_whole_image else self._map_kind.compute(square)
-
-    @property
-    def from_square(self) -> bool:
-        """Whether `finish` makes the map."""
-        return not self._map_kind.of_whole_image
+        return self._map_kind.compute(square)
 
     def held_out(self, length: int) -> ImageSource | None:
         """Maps of the validation images of an endless set."""

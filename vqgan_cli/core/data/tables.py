@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from vqgan_cli.core.data.listing import Listing, below_common_folder
+from vqgan_cli.core.data.listing import Listing, below_common_folder, user_path
 from vqgan_cli.core.errors import DataError
 
 __all__ = ["has_column", "is_table", "read_column"]
@@ -25,7 +24,7 @@ def is_table(spec: str) -> bool:
 
 def has_column(spec: str, name: str) -> bool:
     """Whether the first row of a table has a column; raises as `read_column`."""
-    return name in _rows(_path(spec))[0]
+    return name in _rows(user_path(spec))[0]
 
 
 def read_column(spec: str, name: str) -> Listing:
@@ -34,7 +33,7 @@ def read_column(spec: str, name: str) -> Listing:
     Raises:
         DataError: the table cannot be read, is empty, or has a row without this column.
     """
-    path = _path(spec)
+    path = user_path(spec)
     rows = _rows(path)
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get(name), str):
@@ -43,10 +42,6 @@ def read_column(spec: str, name: str) -> Listing:
                 hint=f"a csv with the heading image,{name}, or one object per line with these keys",
             )
     return below_common_folder([path.parent / row[name] for row in rows])
-
-
-def _path(spec: str) -> Path:
-    return Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import torch
 
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.data.codes import open_codes
-from vqgan_cli.core.data.images import IMAGE_SUFFIXES, read_image
+from vqgan_cli.core.data.images import read_image
 from vqgan_cli.core.data.listing import find_images
+from vqgan_cli.core.data.opening import find_maps
 from vqgan_cli.core.data.tensors import to_input, to_tensor
 from vqgan_cli.core.data.transforms import cover_crop, resize
 from vqgan_cli.core.errors import DataError, FingerprintError, UsageError
@@ -26,6 +29,7 @@ from vqgan_cli.core.tiled_encoding import encode_tiled
 __all__ = ["completion", "maps_of_codes", "maps_of_files", "variation"]
 
 _SHOWN_SIDE = 512  # pixels of a template's picture in a contact sheet
+_NAME_LENGTH = 100
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +40,7 @@ def maps_of_files(
     """A template per map.
 
     Args:
-        spec: a file, a folder, a quoted glob, or a text file of paths.
+        spec: a file, a folder (alone, or with ``image/`` beside that of the kind), a glob, a list, or a table.
         model: with a map encoder.
         size: (height, width) of the images; None: that of each map, rounded to the nearest multiples of f.
         from_images: the files are pictures from which maps are computed.
@@ -50,9 +54,9 @@ def maps_of_files(
     kind = encoder.map_kind
     if from_images and not kind.computable:
         raise UsageError(f"--from-image: {kind.name} maps cannot be computed from pictures")
-    found = find_images(spec, IMAGE_SUFFIXES if from_images else kind.suffixes)
+    found = find_images(spec) if from_images else find_maps(spec, kind)
     templates = []
-    for key in found.keys:
+    for key, name in zip(found.keys, _file_names(found.keys), strict=True):
         path = found.root / key
         array: Array = read_image(path) if from_images else kind.read(path)
         height, width = size or _rounded(array.shape, encoder.downsampling)
@@ -64,7 +68,6 @@ def maps_of_files(
             array = resize(array, height, width)
         codes = encoder.encode_large(array)
         shown = _small(kind.picture(array))
-        name = _file_name(key, found.keys)
         templates.append(Template(codes.shape, name=name, condition=codes, shown=shown))
     return templates
 
@@ -86,7 +89,7 @@ def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
         )
     codes.validate(encoder.codebook_size)
     templates = []
-    for index, name in enumerate(codes.names):
+    for index, name in enumerate(_file_names(codes.names)):
         grid = codes.grid(index)
         f = encoder.downsampling
         _require_window(model, grid.shape[0] * f, grid.shape[1] * f, name)
@@ -94,7 +97,7 @@ def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
         templates.append(
             Template(
                 (grid.shape[0], grid.shape[1]),
-                name=_file_name(name, codes.names),
+                name=name,
                 condition=grid,
                 shown=_small(shown),
             )
@@ -116,7 +119,9 @@ def completion(
     codes = _codes(picture, model.tokenizer)
     made = Photo(picture, codes, mask=mask, seam=seam)
     shown = np.where(mask[..., None], picture, np.uint8(128))
-    return Template(codes.shape, name=photo.stem, condition=condition, photo=made, shown=_small(shown))
+    return Template(
+        codes.shape, name=_file_name(photo.stem), condition=condition, photo=made, shown=_small(shown)
+    )
 
 
 def variation(
@@ -130,7 +135,9 @@ def variation(
     picture = _photo(photo, model, size)
     codes = _codes(picture, model.tokenizer)
     made = Photo(picture, codes, strength=strength)
-    return Template(codes.shape, name=photo.stem, condition=condition, photo=made, shown=_small(picture))
+    return Template(
+        codes.shape, name=_file_name(photo.stem), condition=condition, photo=made, shown=_small(picture)
+    )
 
 
 def _photo(path: Path, model: Transformer, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
@@ -181,8 +188,20 @@ def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return resize(picture, *(max(1, round(side * scale)) for side in picture.shape[:2]))
 
 
-def _file_name(key: str, keys: Sequence[str]) -> str:
-    """The key as part of a file name; with its suffix where names differ in nothing else."""
-    stem = key.rpartition(".")[0] or key
-    alike = sum(1 for other in keys if (other.rpartition(".")[0] or other) == stem)
-    return re.sub(r"[^\w.-]+", "-", stem if alike == 1 else key).strip("-")[:100]
+def _file_names(keys: Sequence[str]) -> list[str]:
+    """Each key as part of a file name, no two alike: without its suffix where that is enough, else numbered."""
+    stems = [key.rpartition(".")[0] or key for key in keys]
+    alike = Counter(stems)
+    taken: set[str] = set()
+    names = []
+    for stem, key in zip(stems, keys, strict=True):
+        plain = _file_name(stem if alike[stem] == 1 else key)
+        numbered = (f"{plain}-{number}" for number in itertools.count(2))
+        name = next(each for each in itertools.chain([plain], numbered) if each not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")[:_NAME_LENGTH] or "map"

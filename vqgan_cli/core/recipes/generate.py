@@ -14,7 +14,7 @@ from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import Transformer, load_transformer
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import open_codes
-from vqgan_cli.core.data.codes_format import CodesMetadata
+from vqgan_cli.core.data.codes_format import CodesMetadata, description_path
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import CodesError, UsageError
@@ -207,7 +207,7 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
     if encoder is not None and encoder.map_kind.of_whole_image:
         return [_by_size(options, model, encoder, size)]
     if options.condition is not None:
-        if options.condition.endswith(".npy") and Path(options.condition).with_suffix(".json").exists():
+        if _names_codes(options.condition, encoder):
             if size is not None:
                 raise UsageError("--size: codes have a size of their own", hint="leave it out")
             maps = maps_of_codes(Path(options.condition), model)
@@ -227,6 +227,13 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
         seam = model.tokenizer.downsampling if options.blend else None
         return [completion(photo, options.known, model, size, seam, condition)]
     return [variation(photo, options.strength, model, size, condition)]
+
+
+def _names_codes(condition: str, encoder: MapEncoder | None) -> bool:
+    """Whether a path is one of codes; depth comes in files of the same suffix, but has no description beside it."""
+    path = Path(condition)
+    maps = encoder.map_kind.suffixes if encoder is not None else ()
+    return path.suffix == ".npy" and (".npy" not in maps or description_path(path).exists())
 
 
 def _by_size(

@@ -69,10 +69,14 @@ class Canvas:
             top_p=settings.top_p,
         )
         flat = self.codes.view(len(self.codes), -1)
-        kept = self.known.view(len(self.codes), -1)[images, cells]
-        flat[images, cells] = torch.where(kept, flat[images, cells], drawn)
-        self._drawn += len(drawn) - (int(kept.sum()) if self._given else 0)
-        return flat[images, cells]
+        new = len(drawn)
+        if self._given:
+            kept = self.known.view(len(self.codes), -1)[images, cells]
+            drawn = torch.where(kept, flat[images, cells], drawn)
+            new -= int(kept.sum())
+        flat[images, cells] = drawn
+        self._drawn += new
+        return drawn
 
     def report(self) -> None:
         """Tell the caller; raises `Stopped` if it wants no more."""

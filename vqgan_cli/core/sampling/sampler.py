@@ -122,7 +122,7 @@ def _draw_sliding(canvas: Canvas) -> None:
     """Wave by wave; all images share a wave."""
     window = canvas.prior.spec.grid
     waves = plan_waves((canvas.codes.shape[1], canvas.codes.shape[2]), window, canvas.settings.stride)
-    missing = (~canvas.known).cpu()
+    missing = (~canvas.known).cpu().numpy()
     for wave in waves:
         work = [
             (image, placement)

@@ -20,7 +20,7 @@ from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import codes_type
 from vqgan_cli.core.data.pairs import Pairs
-from vqgan_cli.core.data.sources import ComputedSource, ImageSource
+from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.transforms import resize, resize_short_side
 from vqgan_cli.core.errors import CodesError, DataError, ImageError
 from vqgan_cli.core.files import locked, require_writable_folder, staged_folder
@@ -96,7 +96,7 @@ def views(
         side: short side of the picture in pixels before squares are cut; 0: the size, and 1.1 times that for ten crops.
 
     Raises:
-        ValueError: the map has another aspect ratio.
+        DataError: the map has another aspect ratio.
     """
     ten = augmentation == "ten-crop"
     image = resize_short_side(image, side or (round(TEN_CROP_SCALE * size) if ten else size))
@@ -104,7 +104,7 @@ def views(
     if map_ is not None:
         if abs(map_.shape[0] * width / (map_.shape[1] * height) - 1) > _ASPECT_TOLERANCE:
             shapes = f"{map_.shape[0]}x{map_.shape[1]}", f"{height}:{width}"
-            raise ValueError(f"its map is {shapes[0]} (height x width), but its own sides are as {shapes[1]}")
+            raise DataError(f"its map is {shapes[0]} (height x width), but its own sides are as {shapes[1]}")
         map_ = resize(map_, height, width)
     bottom, right = height - size, width - size
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if ten else []
@@ -242,21 +242,21 @@ def _encode(
 ) -> None:
     kept: list[int] = []
     failed: list[tuple[str, str]] = []
-    maps = source.maps if isinstance(source, Pairs) else None
 
     def read(index: int) -> tuple[int, list[tuple[Array, Array | None]] | str]:
         try:
             image = source.read(index, min_side=2 * (side or size))
-            if maps is None:
+            if not isinstance(source, Pairs):
                 return index, views(image, size, augmentation, side=side)
-            if isinstance(maps, ComputedSource) and maps.from_square:
-                squares = views(image, size, augmentation, side=side)
-                return index, [(square, maps.finish(square)) for square, _ in squares]
-            return index, views(image, size, augmentation, maps.read(index), maps.mirror, side=side)
+            of_image = source.whole_map(index, image)
+            squares = views(image, size, augmentation, of_image, source.map_kind.mirror, side=side)
         except ImageError as error:
             return index, error.reason
-        except ValueError as error:
-            return index, str(error)
+        except DataError as error:
+            return index, error.message
+        if of_image is None:
+            squares = [(square, source.map_kind.compute(square)) for square, _ in squares]
+        return index, squares
 
     def squares() -> Iterator[tuple[Array, Array | None]]:
         threads = min(8, os.cpu_count() or 1)

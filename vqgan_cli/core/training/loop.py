@@ -176,6 +176,7 @@ class _Loop:
         self.means = MeanMetrics()
         self.skipped_in_a_row = 0
         self.checkpointed = -1
+        self.gathered = -1
         self.estimated = False
         self.clock = StepClock(start)
 
@@ -286,21 +287,27 @@ class _Loop:
         if improved:
             self.best = dict(result)
         if improved:
-            self.experiment.gather()
+            self.gather()
         if self.run is None:
             return
         self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
         if improved:
             self.experiment.save_model(self.run.path / "best.safetensors", self.step, result)
 
+    def gather(self) -> None:
+        """Once per step, whatever is then saved of it."""
+        if self.gathered != self.step:
+            self.gathered = self.step
+            self.experiment.gather()
+
     def save_samples(self) -> None:
         with self.clock.paused():
-            self.experiment.gather()
+            self.gather()
             if self.run is not None:
                 self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png")
 
     def save_model(self) -> None:
-        self.experiment.gather()
+        self.gather()
         if self.run is not None:
             self.experiment.save_model(self.run.path / "model.safetensors", self.step, self.validation)
 

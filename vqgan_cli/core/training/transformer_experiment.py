@@ -269,21 +269,23 @@ class TransformerExperiment(Experiment):
             tensors, groups = pack_optimizer(self.optimizer)
             self._gathered["optimizer"] = {name: each.cpu() for name, each in tensors.items()}, groups
 
-    def _states(self) -> dict[str, dict[str, Tensor]]:
-        """Whole state dicts of the prior and of its average, if there is one."""
+    def _state(self, name: str) -> dict[str, Tensor]:
+        """Whole state dict of the ``prior`` or of its ``average``."""
         if self.sharded:
-            return {name: self._gathered[name] for name in ("prior", "average") if name in self._gathered}
-        states = {"prior": self.prior.state_dict()}
-        if self.average is not None:
-            states["average"] = self.average.module.state_dict()
-        return states
+            state: dict[str, Tensor] = self._gathered[name]
+            return state
+        return (self.prior if name == "prior" or self.average is None else self.average.module).state_dict()
+
+    def _model_state(self) -> dict[str, Tensor]:
+        """That of `model`."""
+        return self._state("prior" if self.average is None else "average")
 
     def _whole_model(self) -> Prior:
         """What is sampled from by one process alone."""
         if not self.sharded:
             return self.model
         model = build_prior(self.config.transformer, self.spec)
-        model.load_state_dict(list(self._states().values())[-1])
+        model.load_state_dict(self._model_state())
         return model.to(self.accelerator.device)
 
     def _decoded(self, codes: Tensor) -> list[npt.NDArray[Any]]:
@@ -293,7 +295,7 @@ class TransformerExperiment(Experiment):
         """Prior, tokenizer, config and provenance in one file."""
         save_transformer(
             path,
-            list(self._states().values())[-1],  # the average if there is one
+            self._model_state(),
             self.tokenizer.state_dict(),
             self.config,
             self.spec,
@@ -332,10 +334,11 @@ class TransformerExperiment(Experiment):
             "samples_per_step": self.samples_per_step,
             "processes": self.accelerator.num_processes,
         }
-        saved.tensors |= self._states()
+        saved.tensors["prior"] = self._state("prior")
         packed = self._gathered["optimizer"] if self.sharded else pack_optimizer(self.optimizer)
         saved.tensors["optimizer"], saved.facts["optimizer"] = packed
         if self.average is not None:
+            saved.tensors["average"] = self._state("average")
             saved.facts["average_updates"] = self.average.updates
         if self.accelerator.scaler is not None:
             saved.facts["scaler"] = self.accelerator.scaler.state_dict()

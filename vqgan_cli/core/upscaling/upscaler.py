@@ -84,11 +84,10 @@ class Upscaler:
         padded = _mirrored(enlarge(small, height, width), grid[0] * f, grid[1] * f)
         try:
             with autocast_for(self._device, self._precision):
-                condition = self._encode(padded)
-            if self._reconstruct:
-                codes = torch.from_numpy(self._codes(padded)[None]).to(self._device)
-            else:
-                codes = self._draw(condition, grid, number, watch)
+                given = self._codes(padded) if self._reconstruct else self._encoder.encode_large(padded)
+            codes = torch.from_numpy(given[None]).to(self._device)
+            if not self._reconstruct:
+                codes = self._draw(codes, grid, number, watch)
             with autocast_for(self._device, self._precision):
                 picture = to_arrays(decode_tiled(self._model.tokenizer, codes))[0]
         except torch.OutOfMemoryError as error:
@@ -101,7 +100,7 @@ class Upscaler:
 
     def _draw(
         self,
-        condition: npt.NDArray[np.int64],
+        condition: torch.Tensor,
         grid: tuple[int, int],
         number: int,
         watch: Callable[[int], None],
@@ -113,7 +112,7 @@ class Upscaler:
         try:
             return draw(
                 self._model.prior,
-                torch.from_numpy(condition[None]).to(self._device),
+                condition,
                 grid,
                 self._settings,
                 first_image=number,
@@ -126,9 +125,6 @@ class Upscaler:
                 exit_code=143 if reason == "terminated" else 130,
                 hint="repeat the same command to go on",
             ) from None
-
-    def _encode(self, picture: Picture) -> npt.NDArray[np.int64]:
-        return self._encoder.encode_large(picture)
 
     def _codes(self, picture: Picture) -> npt.NDArray[np.int64]:
         tokenizer = self._model.tokenizer

@@ -28,12 +28,14 @@ class MapKind(ABC):
     Attributes:
         name: as in ``condition.kind`` and as the folder beside ``image/``.
         suffixes: of files that hold such maps, in lower case.
+        companions: names of files beside the maps that are none.
         computable: whether `compute` makes it from a picture.
         of_whole_image: whether it is computed from the whole picture, not from the part that is shown.
     """
 
     name: ClassVar[MapKindName]
     suffixes: ClassVar[tuple[str, ...]]
+    companions: ClassVar[tuple[str, ...]] = ()
     computable: ClassVar[bool] = False
     of_whole_image: ClassVar[bool] = False
 

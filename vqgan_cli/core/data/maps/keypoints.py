@@ -19,6 +19,7 @@ __all__ = ["Keypoints", "Points", "draw_limbs", "keypoints_json", "read_points"]
 Place = tuple[float, float]
 Limb = tuple[str, str]
 
+_SKELETON = "skeleton.json"
 _LEAST_WIDTH = 1.5  # pixels
 
 
@@ -43,6 +44,7 @@ class Keypoints(MapKind):
 
     name = "keypoints"
     suffixes = (".json", *IMAGE_SUFFIXES)
+    companions = (_SKELETON,)
 
     @property
     def signature(self) -> str:
@@ -127,7 +129,7 @@ def read_points(path: Path) -> Points:
         raise ImageError(path, 'has neither "points": {name: [x, y]} nor "people": a list of such')
     skeleton = found.get("skeleton")
     if skeleton is None:
-        beside = path.with_name("skeleton.json")
+        beside = path.with_name(_SKELETON)
         if not beside.exists():
             raise ImageError(path, f'has no "skeleton", and there is no {beside.name} beside it')
         skeleton = _read_json(beside)
