@@ -1,0 +1,89 @@
+"""The architecture of a tokenizer, read off the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vqgan_cli.core.config import QuantizerConfig, TokenizerConfig
+from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.models.tokenizer import Tokenizer
+
+__all__ = ["read_tokenizer_config", "require_fit"]
+
+
+def read_tokenizer_config(
+    state: Mapping[str, Tensor], *, resolution: int = 256, quantizer: QuantizerConfig | None = None
+) -> TokenizerConfig:
+    """The config of a tokenizer whose tensors have our names (`Tokenizer.state_dict`).
+
+    Args:
+        state: its tensors; only shapes are looked at.
+        resolution: image side that levels with attention are named by. It is in no tensor; the result is the same
+            network whatever it is.
+        quantizer: its kind and options; None: Euclidean, or Gumbel where there is a projection to logits.
+
+    Raises:
+        ModelError: the shapes are those of no tokenizer of this architecture.
+    """
+    levels = _count(state, r"encoder\.down\.(\d+)\.")
+    blocks = _count(state, r"encoder\.down\.0\.block\.(\d+)\.")
+    if not levels or not blocks:
+        raise ModelError("the checkpoint has no encoder of residual levels (encoder.down.0.block.0)")
+    channels, in_channels = _shape(state, "encoder.conv_in.weight")[:2]
+    widths = [_shape(state, f"encoder.down.{i}.block.{blocks - 1}.conv2.weight")[0] for i in range(levels)]
+    if any(width % channels for width in widths):
+        raise ModelError(f"the widths of the levels, {widths}, are no multiples of the first one, {channels}")
+    gumbel = "quantizer.embed.weight" in state
+    size, dim = _shape(state, f"quantizer.{'embed' if gumbel else 'embedding'}.weight")
+    config = TokenizerConfig(
+        in_channels=in_channels,
+        out_channels=_shape(state, "decoder.conv_out.weight")[0],
+        channels=channels,
+        channel_multipliers=tuple(width // channels for width in widths),
+        res_blocks=blocks,
+        attention_resolutions=tuple(
+            resolution >> i for i in range(levels) if f"encoder.down.{i}.attn.0.q.weight" in state
+        ),
+        mid_attention="encoder.mid.attn_1.q.weight" in state,
+        resolution=resolution,
+        z_channels=_shape(state, "encoder.conv_out.weight")[0],
+        codebook_size=size,
+        codebook_dim=dim,
+        quantizer=quantizer or QuantizerConfig(kind="gumbel" if gumbel else "vq", legacy=True),
+    )
+    return config
+
+
+def require_fit(config: TokenizerConfig, state: Mapping[str, Tensor]) -> None:
+    """Check that a config describes these tensors exactly: every name and every shape.
+
+    Raises:
+        ModelError: with the first few tensors that differ.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in Tokenizer(config).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} has no place" for name in found if name not in expected]
+    problems += [
+        f"{name} is {list(found[name])}, not {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ModelError(f"the tokenizer is of another architecture: {'; '.join(problems[:5])}{more}")
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    return len({match[1] for name in state if (match := re.match(pattern, name))})
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    if name not in state:
+        raise ModelError(f"the checkpoint lacks the tensor {name!r}")
+    return tuple(state[name].shape)
