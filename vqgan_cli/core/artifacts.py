@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,7 @@ __all__ = [
     "load_transformer",
     "prior_spec",
     "read_model_info",
+    "read_tokenizer",
     "resolve_model",
     "save_tokenizer",
     "save_transformer",
@@ -250,7 +251,13 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
     info, state = _load(path, TOKENIZER_FORMAT)
-    return _filled(Tokenizer(info.config.tokenizer), state, info).to(device)
+    return _filled(lambda: Tokenizer(info.config.tokenizer), state, info).to(device)
+
+
+def read_tokenizer(path: Path | str) -> tuple[ExperimentConfig, dict[str, torch.Tensor]]:
+    """Config and tensors of a tokenizer's file; raises as `load_tokenizer`."""
+    info, state = _load(path, TOKENIZER_FORMAT)
+    return info.config, state
 
 
 def prior_spec(info: ModelInfo) -> PriorSpec:
@@ -279,8 +286,10 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
         part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
         for part in ("prior.", "tokenizer.", "condition.")
     }
-    prior = _filled(build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info).to(device)
-    tokenizer = _filled(Tokenizer(info.config.tokenizer), parts["tokenizer."], info).to(device)
+    prior = _filled(
+        lambda: build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info
+    ).to(device)
+    tokenizer = _filled(lambda: Tokenizer(info.config.tokenizer), parts["tokenizer."], info).to(device)
     map_encoder = None
     condition = info.config.condition
     if condition.map_kind is not None:
@@ -289,9 +298,10 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
 
         reader = {"own": None, "same": tokenizer, "none": None}[condition.tokenizer]
         if condition.tokenizer == "own":
-            if condition.first_stage is None:
+            stage = condition.first_stage
+            if stage is None:
                 raise ModelError(f"the config inside {str(info.path)!r} lacks condition.first_stage")
-            reader = _filled(Tokenizer(condition.first_stage.tokenizer), parts["condition."], info).to(device)
+            reader = _filled(lambda: Tokenizer(stage.tokenizer), parts["condition."], info).to(device)
         map_kind = build_map_kind(condition.map_kind, info.config.data.maps)
         mark = info.prior.get("condition_fingerprint", "")
         map_encoder = MapEncoder(map_kind, reader, tokenizer.downsampling, mark)
@@ -317,9 +327,14 @@ def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Ten
     return info, state
 
 
-def _filled(module: M, state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
+def _filled(build: Callable[[], M], state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
+    import torch
+
+    # Shapes first, then the file's own tensors in their places: no second copy, and no time for random weights.
+    with torch.device("meta"):
+        module = build()
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
     return module.eval().requires_grad_(False)

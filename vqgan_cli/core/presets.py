@@ -24,15 +24,18 @@ __all__ = [
     "dump",
     "load_preset",
     "merge",
+    "overridden",
     "parse_override",
     "preset_names",
     "preset_path",
     "preset_summary",
+    "read_overrides",
     "read_preset",
     "resolve",
 ]
 
 _EXTENSIONS = (".yaml", ".yml")
+_KEYS = "`vqgan presets keys` lists every key with its meaning."
 
 
 def preset_names() -> list[str]:
@@ -172,9 +175,39 @@ def resolve(
             where="the config"
             if preset is None
             else f"preset {preset!r}" + (" with --set" if overrides else ""),
-            hint="`vqgan presets keys` lists every key with its meaning.",
+            hint=_KEYS,
         )
     return config
+
+
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """What ``--set`` was given, ``section.key=value`` each, as nested sections; a later one wins.
+
+    Raises:
+        ConfigError: every text that is none, all at once.
+    """
+    raw: dict[str, Any] = {}
+    problems = []
+    for text in overrides:
+        try:
+            raw = merge(raw, _nested(*parse_override(text)))
+        except UsageError as error:
+            problems.append(error.message)
+    if problems:
+        raise ConfigError(problems, where="--set", hint=_KEYS)
+    return raw
+
+
+def overridden(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """A config with nested sections of `read_overrides` laid over it.
+
+    Raises:
+        ConfigError: every problem of the result.
+    """
+    try:
+        return ExperimentConfig.model_validate(merge(config.model_dump(mode="json"), changes))
+    except ValidationError as error:
+        raise ConfigError(problems_of(error), where="the config with --set", hint=_KEYS) from None
 
 
 def dump(config: ExperimentConfig) -> str:

@@ -37,7 +37,9 @@ class Llama(Prior):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-        self.register_buffer("rotary", _rotary(config, spec), persistent=False)
+        with torch.device("cpu"):  # angles are in no file, so they are real even where shapes alone are asked for
+            rotary = _rotary(config, spec)
+        self.register_buffer("rotary", rotary, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Where the module goes, the angles go too, but they stay in float32: half precision would move positions.
