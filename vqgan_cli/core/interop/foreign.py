@@ -21,6 +21,7 @@ class Foreign:
     Attributes:
         path: the file, or the folder of a diffusers model.
         tensors: flat state dict; memory-mapped where the format allows.
+        files: those that hold the weights, in order.
         wrapper: key of the file under which the state dict was found, such as ``state_dict``; empty without one.
         values: plain values beside the weights, such as ``global_step`` and ``epoch``.
         config: its yaml or json config; empty without one.
@@ -29,6 +30,7 @@ class Foreign:
 
     path: Path
     tensors: Mapping[str, Tensor]
+    files: tuple[Path, ...] = ()
     wrapper: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
