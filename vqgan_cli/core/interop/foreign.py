@@ -21,20 +21,20 @@ class Foreign:
     Attributes:
         path: the file, or the folder of a diffusers model.
         tensors: flat state dict; memory-mapped where the format allows.
-        files: those that hold the weights, in order.
         wrapper: key of the file under which the state dict was found, such as ``state_dict``; empty without one.
         values: plain values beside the weights, such as ``global_step`` and ``epoch``.
         config: its yaml or json config; empty without one.
         settings: nested values that the user gave with ``--set``, which win over everything that is read or guessed.
+        files: those that hold the weights, in order.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
-    files: tuple[Path, ...] = ()
     wrapper: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def setting(self, key: str) -> Any:
         """The value of a dotted key that the user gave with ``--set``, or None."""
