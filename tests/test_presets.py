@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config.merging import merge
 from vqgan_cli.core.errors import ConfigError, UsageError
 from vqgan_cli.core.presets import (
     dump,
     load_preset,
-    merge,
     parse_override,
     preset_names,
     preset_path,
@@ -317,3 +317,28 @@ def test_presets_are_plain_yaml_1_1_too() -> None:
         stock = yaml.safe_load(read_preset(name))
         stock["train_ae"]["learning_rate"] = float(stock["train_ae"]["learning_rate"])
         assert stock == load_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "reconstruction"),
+    [("segmentation", 4, "cross-entropy"), ("depth", 1, "l1"), ("keypoints", 3, "l1")],
+)
+def test_tokenizer_of_maps_that_a_preset_leaves_open(kind: str, channels: int, reconstruction: str) -> None:
+    """Oracle: the tokenizer of the images but for channels and loss; what is given lies over it."""
+    assert resolve("demo").condition.first_stage is None
+    given = "condition.first_stage.train_ae.steps=7"
+    config = resolve("demo", [f"condition.kind={kind}", given])
+    own = config.of_condition()
+    assert (own.data.kind, own.train_ae.steps) == (kind, 7)
+    assert own.train_ae.reconstruction == reconstruction
+    assert own.tokenizer.in_channels == own.tokenizer.out_channels == channels
+    same = {"in_channels": 3, "out_channels": 3}
+    assert own.tokenizer.model_copy(update=same) == config.tokenizer
+    assert own.train_ae.adversarial.weight == (config.train_ae.adversarial.weight if channels == 3 else 0)
+
+
+def test_tokenizer_of_label_maps_has_a_channel_per_class() -> None:
+    """Oracle: the classes and one for the ignored; four while they are not counted."""
+    for changes, channels in (("19", 19), ("19, ignore_label: 255", 20), ("0", 4)):
+        config = resolve("demo", ["condition.kind=segmentation", f"data.maps={{classes: {changes}}}"])
+        assert config.of_condition().tokenizer.in_channels == channels

@@ -17,13 +17,13 @@ import yaml
 from pydantic import ValidationError
 
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config.merging import merge
 from vqgan_cli.core.errors import ConfigError, UsageError, did_you_mean
 from vqgan_cli.core.schema import problems_of
 
 __all__ = [
     "dump",
     "load_preset",
-    "merge",
     "overridden",
     "parse_override",
     "preset_names",
@@ -128,17 +128,6 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     except yaml.YAMLError as error:
         problem = "; ".join(_yaml_problems(error))
         raise UsageError(f"--set {text!r}: the value is not valid YAML ({problem})") from None
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes`` laid over it: sections key by key, anything else replaced. Neither is modified."""
-    merged = dict(base)
-    for key, value in changes.items():
-        below = merged.get(key)
-        merged[key] = (
-            merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-        )
-    return merged
 
 
 def resolve(

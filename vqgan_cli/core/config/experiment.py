@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from vqgan_cli.core.config.data import DataConfig, DataKind, MapsConfig
 from vqgan_cli.core.config.fields import Section
+from vqgan_cli.core.config.merging import merge
 from vqgan_cli.core.config.tokenizer import TokenizerConfig
 from vqgan_cli.core.config.train_ae import TrainAEConfig
 from vqgan_cli.core.config.transformer import (
@@ -34,6 +36,22 @@ class ExperimentConfig(Section):
     transformer: TransformerConfig = Field(default_factory=TransformerConfig)
     train_transformer: TrainTransformerConfig = Field(default_factory=TrainTransformerConfig)
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_stage_of_maps(cls, raw: Any) -> Any:
+        """What a preset leaves open about the tokenizer of maps is as that of the images."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("condition"), Mapping):
+            return raw
+        condition = raw["condition"]
+        kind = condition.get("kind", "none")
+        if kind in ("none", "class", "coordinates") or condition.get("tokenizer", "own") != "own":
+            return raw
+        given = condition.get("first_stage")
+        if not isinstance(given, Mapping | None):
+            return raw
+        stage = merge(_stage_of_maps(kind, raw), given or {})
+        return {**raw, "condition": {**condition, "first_stage": stage}}
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
@@ -64,19 +82,13 @@ class ExperimentConfig(Section):
         """
         condition = self.condition
         kind = condition.map_kind
-        if (
-            kind is None
-            or kind == "coordinates"
-            or condition.tokenizer != "own"
-            or condition.first_stage is None
-        ):
+        if kind is None or condition.tokenizer != "own" or condition.first_stage is None:
             reason = f"condition.kind is {condition.kind}"
             if kind is not None:
                 reason += f", condition.tokenizer {condition.tokenizer}"
-                reason += "" if condition.first_stage else ", and there is no condition.first_stage"
             raise ConfigError(
                 [f"--target condition: this experiment has no tokenizer of a condition ({reason})"],
-                hint="presets that have one: streets, landscapes, depth",
+                hint="such as --set condition.kind=segmentation, or a preset that has one: streets, landscapes, depth",
             )
         return self.model_copy(
             update={
@@ -85,6 +97,27 @@ class ExperimentConfig(Section):
                 "train_ae": condition.first_stage.train_ae,
             }
         )
+
+
+def _stage_of_maps(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections ``tokenizer`` and ``train_ae`` of the images, with the channels and the loss of a kind of maps."""
+    sections = {name: raw.get(name) for name in ("tokenizer", "train_ae")}
+    stage = {name: section if isinstance(section, Mapping) else {} for name, section in sections.items()}
+    if kind not in ("segmentation", "depth"):
+        return stage
+    channels = 1
+    change: dict[str, Any] = {"perceptual": {"kind": "none"}, "adversarial": {"weight": 0.0}}
+    if kind == "segmentation":
+        maps = raw["data"].get("maps") if isinstance(raw.get("data"), Mapping) else None
+        maps = maps if isinstance(maps, Mapping) else {}
+        classes = maps.get("classes") or 0
+        known = isinstance(classes, int) and classes > 0
+        # The fewest that label maps can have, where they are yet to be counted.
+        channels = classes + (maps.get("ignore_label") is not None) if known else 4
+        change["reconstruction"] = "cross-entropy"
+    return merge(
+        stage, {"tokenizer": {"in_channels": channels, "out_channels": channels}, "train_ae": change}
+    )
 
 
 def _require_fit(

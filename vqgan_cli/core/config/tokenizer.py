@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -47,13 +47,23 @@ class TokenizerConfig(Section):
         default=3, description="Channels in: 3 for RGB, the class count for label maps."
     )
     out_channels: Positive = Field(default=3, description="Channels out: as in_channels, except for logits.")
+    pixel_range: Literal["signed", "unit"] = Field(
+        default="signed",
+        description="Pixels as the networks see them: signed [-1, 1] or unit [0, 1]; the tokenizer's own inputs and "
+        "outputs are in [-1, 1] either way.",
+    )
     channels: Positive = Field(default=128, description="Channels at full resolution; a multiple of 32.")
     channel_multipliers: tuple[Positive, ...] = Field(
         default=(1, 1, 2, 2, 4),
         description="Channel factor per level; each level after the first halves the size, so f = 2^(levels - 1).",
     )
-    res_blocks: Positive = Field(
-        default=2, description="Residual blocks per level; the decoder has one more."
+    res_blocks: Positive = Field(default=2, description="Residual blocks per level of the encoder.")
+    decoder_res_blocks: Count = Field(
+        default=0, description="Residual blocks per level of the decoder; 0: one more than the encoder has."
+    )
+    downsample: Literal["conv", "average"] = Field(
+        default="conv",
+        description="How the encoder halves the size: conv (3x3 with stride 2) or average (of 2x2, without weights).",
     )
     attention_resolutions: tuple[Positive, ...] = Field(
         default=(16,), description="Feature-map sides with attention, counted from `resolution`."
@@ -80,6 +90,12 @@ class TokenizerConfig(Section):
     def downsampling(self) -> int:
         """f: pixels of image side per code."""
         return 1 << (len(self.channel_multipliers) - 1)
+
+    @model_validator(mode="after")
+    def _pixels_have_a_range(self) -> Self:
+        if self.pixel_range != "signed" and self.in_channels not in (1, 3):
+            raise ValueError(f"pixel_range {self.pixel_range}: label maps have none; leave it at signed")
+        return self
 
     @model_validator(mode="after")
     def _group_norm_divides(self) -> Self:

@@ -57,7 +57,9 @@ class ConditionConfig(Section):
         "images (edges, keypoints, lowres), or by none: a cell's label is its code (segmentation, coordinates).",
     )
     first_stage: FirstStageConfig | None = Field(
-        default=None, description="own: tokenizer and train_ae of the maps, as the sections of those names."
+        default=None,
+        description="own: tokenizer and train_ae of the maps, as the sections of those names; what is left out is as "
+        "in these, with the channels and the loss of the kind of maps.",
     )
 
     @property
