@@ -75,9 +75,10 @@ def test_batches_are_divided(scene: Tensor) -> None:
         {},
         {"attention_resolutions": (), "mid_attention": False},
         {"res_blocks": 2},
+        {"decoder_res_blocks": 1, "downsample": "average", "pixel_range": "unit"},
         {"in_channels": 5, "out_channels": 5},
     ],
-    ids=["attention", "no attention", "more blocks", "label maps"],
+    ids=["attention", "no attention", "more blocks", "fewer blocks", "label maps"],
 )
 def test_tiles_see_all_that_they_need(
     scene: Tensor, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]

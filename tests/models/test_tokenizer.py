@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from vqgan_cli.core.config import AdversarialConfig, TokenizerConfig
@@ -54,6 +55,43 @@ def test_attention_is_placed_by_the_resolution_it_was_designed_for() -> None:
     counts = [[len(level.attn) for level in side] for side in (tokenizer.encoder.down, tokenizer.decoder.up)]
     assert counts == [[0, 2, 2], [0, 3, 3]]
     assert build(mid_attention=False).encoder.mid.attn_1 is None
+
+
+def test_blocks_of_the_decoder_may_be_counted_apart() -> None:
+    """Oracle: one more than the encoder has, unless it is said how many."""
+    for given, blocks in ((0, 3), (1, 1), (2, 2)):
+        decoder = build(res_blocks=2, decoder_res_blocks=given).decoder
+        assert [len(level.block) for level in decoder.up] == [blocks] * 3
+
+
+@torch.no_grad()
+def test_average_pooling_is_the_convolution_that_averages() -> None:
+    """Oracle: the strided convolution whose kernel is a quarter on the diagonal of the channels."""
+    pooled, convolved = build(downsample="average").eval(), build().eval()
+    assert not any("downsample" in name for name in pooled.state_dict())
+    state = pooled.state_dict()
+    for name, tensor in convolved.state_dict().items():
+        if ".downsample.conv.bias" in name:
+            state[name] = torch.zeros_like(tensor)
+        elif ".downsample.conv.weight" in name:
+            state[name] = torch.zeros_like(tensor)
+            state[name][:, :, :2, :2] = torch.eye(len(tensor))[:, :, None, None] / 4
+    convolved.load_state_dict(state)
+    images = pictures()
+    torch.testing.assert_close(pooled.features(images), convolved.features(images), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_networks_may_see_pixels_from_zero_to_one() -> None:
+    """Oracle: closed form. The same networks on (x + 1) / 2, and 2 y - 1 of what they give."""
+    unit, signed = build(pixel_range="unit").eval(), build().eval()
+    signed.load_state_dict(unit.state_dict())
+    images = pictures()
+    assert torch.equal(unit.features(images), signed.features((images + 1) / 2))
+    z = torch.randn(2, 16, 8, 12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(unit.decoder(z), 2 * signed.decoder(z) - 1)
+    with pytest.raises(ValidationError, match="label maps have none"):
+        build(pixel_range="unit", in_channels=5, out_channels=5)
 
 
 def test_published_f16_has_its_published_size() -> None:

@@ -68,3 +68,13 @@ def test_batch_and_processes_change_only_when_allowed() -> None:
     assert "1 processes in the checkpoint, 2 now" in caught.value.message
     assert "--allow-change" in (caught.value.hint or "")
     _check(_config(), samples=32, processes=2, allow=True)
+
+
+def test_checkpoints_of_earlier_versions_resume() -> None:
+    """Oracle: an option that a checkpoint does not know had its default, and nothing else."""
+    facts = {"config": _config().model_dump(mode="json"), "samples_per_step": 8, "processes": 1}
+    for key in ("pixel_range", "decoder_res_blocks", "downsample"):
+        del facts["config"]["tokenizer"][key]
+    check_resumable(facts, _config(), 8, 1, allow_change=False)
+    with pytest.raises(ConfigError, match=r"tokenizer\.downsample: 'conv' in the checkpoint, 'average' now"):
+        check_resumable(facts, _config(tokenizer={"downsample": "average"}), 8, 1, allow_change=False)

@@ -17,6 +17,10 @@ def _has_attention(config: TokenizerConfig, level: int) -> bool:
     return config.resolution // 2**level in config.attention_resolutions
 
 
+def _halving(config: TokenizerConfig, channels: int) -> nn.Module:
+    return Downsample(channels) if config.downsample == "conv" else nn.AvgPool2d(2)
+
+
 def _stages(levels: Iterable[nn.Module]) -> list[nn.Module]:
     """The modules of several levels in the order in which they run."""
     return [stage for level in levels if isinstance(level, Level) for stage in level.stages()]
@@ -29,6 +33,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths = [config.channels * m for m in config.channel_multipliers]
         self.checkpoint = config.gradient_checkpointing
+        self.unit_pixels = config.pixel_range == "unit"
         self.conv_in = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
         levels: list[Level] = []
         previous = config.channels
@@ -39,7 +44,7 @@ class Encoder(nn.Module):
                     [previous] + [width] * config.res_blocks,
                     attention=_has_attention(config, index),
                     dropout=config.dropout,
-                    resample=None if last else Downsample(width),
+                    resample=None if last else _halving(config, width),
                     name="downsample",
                 )
             )
@@ -50,7 +55,10 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(previous, config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode images to features before the quantizer."""
+        """Encode images in [-1, 1] to features before the quantizer."""
+        if self.unit_pixels:
+            # Not the same as other weights of conv_in: it pads with zeros, here black and not gray.
+            x = (x + 1) / 2
         stages = _stages(self.down) + self.mid.stages()
         h = run_stages(stages, self.conv_in(x), checkpoint=self.checkpoint)
         return self.conv_out(F.silu(self.norm_out(h)))
@@ -63,6 +71,8 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [config.channels * m for m in config.channel_multipliers]
         self.checkpoint = config.gradient_checkpointing
+        self.unit_pixels = config.pixel_range == "unit"
+        blocks = config.decoder_res_blocks or config.res_blocks + 1
         previous = widths[-1]
         self.conv_in = nn.Conv2d(config.z_channels, previous, 3, padding=1)
         self.mid = Mid(previous, attention=config.mid_attention, dropout=config.dropout)
@@ -71,7 +81,7 @@ class Decoder(nn.Module):
             width = widths[index]
             levels.append(
                 Level(
-                    [previous] + [width] * (config.res_blocks + 1),
+                    [previous] + [width] * blocks,
                     attention=_has_attention(config, index),
                     dropout=config.dropout,
                     resample=Upsample(width) if index else None,
@@ -85,10 +95,14 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(previous, config.out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Decode features after the quantizer to images or logits."""
-        h = run_stages(self.stages(), self.conv_in(z), checkpoint=self.checkpoint)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        """Decode features after the quantizer to images in [-1, 1] or logits."""
+        return self.output(run_stages(self.stages(), self.conv_in(z), checkpoint=self.checkpoint))
 
     def stages(self) -> list[nn.Module]:
         """The modules between the first and the last convolution, in the order in which they run."""
         return self.mid.stages() + _stages(reversed(self.up))
+
+    def output(self, h: Tensor) -> Tensor:
+        """What follows the stages: norm, swish, last convolution. [B, C, H, W] -> [B, out_channels, H, W]."""
+        x = self.conv_out(F.silu(self.norm_out(h)))
+        return x * 2 - 1 if self.unit_pixels else x

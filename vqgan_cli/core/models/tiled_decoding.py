@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqgan_cli.core.models.layers import AttentionBlock, ResBlock, Upsample, run_stages
@@ -79,8 +78,7 @@ def _decode_large(tokenizer: Tokenizer, codes: Tensor, sizes: list[int], max_act
     rest = stages[split:]
 
     def finish(x: Tensor) -> Tensor:
-        x = run_stages(rest, x, checkpoint=False)
-        return decoder.conv_out(F.silu(decoder.norm_out(x))).float()
+        return decoder.output(run_stages(rest, x, checkpoint=False)).float()
 
     per_place = max(sizes[split:], default=1) * codes.numel() / hidden[0, 0].numel()
     places = max_activations / per_place

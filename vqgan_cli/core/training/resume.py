@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config import ExperimentConfig, TokenizerConfig
 from vqgan_cli.core.errors import ConfigError, UsageError
 
 __all__ = ["check_resumable", "differences", "refuse_changes"]
@@ -24,7 +24,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def _architecture(config: Mapping[str, Any], *, discriminator: bool) -> dict[str, Any]:
     """The part of a config that decides which tensors there are."""
     free = ("dropout", "gradient_checkpointing")
-    found: dict[str, Any] = {"tokenizer": {k: v for k, v in config["tokenizer"].items() if k not in free}}
+    # A checkpoint of an earlier version lacks the options that came later; it was made as their defaults say.
+    tokenizer = {**TokenizerConfig().model_dump(mode="json"), **config["tokenizer"]}
+    found: dict[str, Any] = {"tokenizer": {k: v for k, v in tokenizer.items() if k not in free}}
     found["tokenizer"]["quantizer"] = {"kind": config["tokenizer"]["quantizer"]["kind"]}
     if discriminator:
         adversarial = config["train_ae"]["adversarial"]
