@@ -24,8 +24,11 @@ class Foreign:
         wrapper: key of the file under which the state dict was found, such as ``state_dict``; empty without one.
         values: plain values beside the weights, such as ``global_step`` and ``epoch``.
         config: its yaml or json config; empty without one.
+        config_path: the file of the config, given or found beside the weights; None without one.
         settings: nested values that the user gave with ``--set``, which win over everything that is read or guessed.
         files: those that hold the weights, in order.
+        notes: what the user should know about the reading, such as which of two state dicts was taken; one sentence
+            each.
     """
 
     path: Path
@@ -35,6 +38,8 @@ class Foreign:
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    config_path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def setting(self, key: str) -> Any:
         """The value of a dotted key that the user gave with ``--set``, or None."""
