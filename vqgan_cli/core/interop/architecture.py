@@ -6,13 +6,29 @@ import re
 from collections.abc import Mapping
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from vqgan_cli.core.config import QuantizerConfig, TokenizerConfig
-from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.errors import ModelError, UsageError
+from vqgan_cli.core.interop.foreign import Foreign
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["read_tokenizer_config", "require_fit"]
+__all__ = ["image_size", "read_tokenizer_config", "require_fit"]
+
+
+def image_size(foreign: Foreign, f: int, default: int) -> int:
+    """Side of the training images in pixels: as the user says with ``--set data.size``, else a default.
+
+    Raises:
+        UsageError: it is not a multiple of the tokenizer's f.
+    """
+    size = foreign.setting("data.size")
+    if size is None:
+        return max(f, default // f * f)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1 or size % f:
+        raise UsageError(f"--set data.size={size}: expected pixels, a multiple of this tokenizer's f = {f}")
+    return size
 
 
 def read_tokenizer_config(
@@ -31,6 +47,7 @@ def read_tokenizer_config(
     """
     levels = _count(state, r"encoder\.down\.(\d+)\.")
     blocks = _count(state, r"encoder\.down\.0\.block\.(\d+)\.")
+    decoder_blocks = _count(state, r"decoder\.up\.0\.block\.(\d+)\.")
     if not levels or not blocks:
         raise ModelError("the checkpoint has no encoder of residual levels (encoder.down.0.block.0)")
     channels, in_channels = _shape(state, "encoder.conv_in.weight")[:2]
@@ -39,23 +56,29 @@ def read_tokenizer_config(
         raise ModelError(f"the widths of the levels, {widths}, are no multiples of the first one, {channels}")
     gumbel = "quantizer.embed.weight" in state
     size, dim = _shape(state, f"quantizer.{'embed' if gumbel else 'embedding'}.weight")
-    config = TokenizerConfig(
-        in_channels=in_channels,
-        out_channels=_shape(state, "decoder.conv_out.weight")[0],
-        channels=channels,
-        channel_multipliers=tuple(width // channels for width in widths),
-        res_blocks=blocks,
-        attention_resolutions=tuple(
-            resolution >> i for i in range(levels) if f"encoder.down.{i}.attn.0.q.weight" in state
-        ),
-        mid_attention="encoder.mid.attn_1.q.weight" in state,
-        resolution=resolution,
-        z_channels=_shape(state, "encoder.conv_out.weight")[0],
-        codebook_size=size,
-        codebook_dim=dim,
-        quantizer=quantizer or QuantizerConfig(kind="gumbel" if gumbel else "vq", legacy=True),
-    )
-    return config
+    pooled = levels > 1 and "encoder.down.0.downsample.conv.weight" not in state
+    try:
+        return TokenizerConfig(
+            in_channels=in_channels,
+            out_channels=_shape(state, "decoder.conv_out.weight")[0],
+            channels=channels,
+            channel_multipliers=tuple(width // channels for width in widths),
+            res_blocks=blocks,
+            decoder_res_blocks=0 if decoder_blocks == blocks + 1 else decoder_blocks,
+            downsample="average" if pooled else "conv",
+            attention_resolutions=tuple(
+                resolution >> i for i in range(levels) if f"encoder.down.{i}.attn.0.q.weight" in state
+            ),
+            mid_attention="encoder.mid.attn_1.q.weight" in state,
+            resolution=resolution,
+            z_channels=_shape(state, "encoder.conv_out.weight")[0],
+            codebook_size=size,
+            codebook_dim=dim,
+            quantizer=quantizer or QuantizerConfig(kind="gumbel" if gumbel else "vq", legacy=True),
+        )
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ModelError(f"the tensors are those of no tokenizer of this architecture: {problems}") from None
 
 
 def require_fit(config: TokenizerConfig, state: Mapping[str, Tensor]) -> None:
