@@ -16,6 +16,13 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = ["image_size", "read_tokenizer_config", "require_fit"]
 
+_CODEBOOKS = {
+    "quantizer.embedding.weight": "vq",
+    "quantizer.embed.weight": "gumbel",
+    "quantizer.embedding": "ema",
+}
+"""Kinds of quantizers by the name of their codebook, [K, D]."""
+
 
 def image_size(foreign: Foreign, f: int, default: int) -> int:
     """Side of the training images in pixels: as the user says with ``--set data.size``, else a default.
@@ -40,7 +47,8 @@ def read_tokenizer_config(
         state: its tensors; only shapes are looked at.
         resolution: image side that levels with attention are named by. It is in no tensor; the result is the same
             network whatever it is.
-        quantizer: its kind and options; None: Euclidean, or Gumbel where there is a projection to logits.
+        quantizer: its kind and options; None: Gumbel where there is a projection to logits, ema where there are
+            running means, else Euclidean.
 
     Raises:
         ModelError: the shapes are those of no tokenizer of this architecture.
@@ -54,8 +62,8 @@ def read_tokenizer_config(
     widths = [_shape(state, f"encoder.down.{i}.block.{blocks - 1}.conv2.weight")[0] for i in range(levels)]
     if any(width % channels for width in widths):
         raise ModelError(f"the widths of the levels, {widths}, are no multiples of the first one, {channels}")
-    gumbel = "quantizer.embed.weight" in state
-    size, dim = _shape(state, f"quantizer.{'embed' if gumbel else 'embedding'}.weight")
+    codebook = next((name for name in _CODEBOOKS if name in state), "quantizer.embedding.weight")
+    size, dim = _shape(state, codebook)
     pooled = levels > 1 and "encoder.down.0.downsample.conv.weight" not in state
     try:
         return TokenizerConfig(
@@ -74,7 +82,7 @@ def read_tokenizer_config(
             z_channels=_shape(state, "encoder.conv_out.weight")[0],
             codebook_size=size,
             codebook_dim=dim,
-            quantizer=quantizer or QuantizerConfig(kind="gumbel" if gumbel else "vq", legacy=True),
+            quantizer=quantizer or QuantizerConfig(kind=_CODEBOOKS[codebook], legacy=True),
         )
     except ValidationError as error:
         problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
