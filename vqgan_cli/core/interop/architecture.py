@@ -63,7 +63,7 @@ def read_tokenizer_config(
     if any(width % channels for width in widths):
         raise ModelError(f"the widths of the levels, {widths}, are no multiples of the first one, {channels}")
     codebook = next((name for name in _CODEBOOKS if name in state), "quantizer.embedding.weight")
-    size, dim = _shape(state, codebook)
+    size, dim = _shape(state, codebook, dims=2)
     pooled = levels > 1 and "encoder.down.0.downsample.conv.weight" not in state
     try:
         return TokenizerConfig(
@@ -114,7 +114,10 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for name in state if (match := re.match(pattern, name))})
 
 
-def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+def _shape(state: Mapping[str, Tensor], name: str, dims: int = 4) -> tuple[int, ...]:
     if name not in state:
         raise ModelError(f"the checkpoint lacks the tensor {name!r}")
-    return tuple(state[name].shape)
+    shape = tuple(state[name].shape)
+    if len(shape) != dims:
+        raise ModelError(f"the tensor {name!r} is {list(shape)}, where {dims} dimensions are expected")
+    return shape

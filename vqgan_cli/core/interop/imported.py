@@ -47,6 +47,7 @@ class SecondStage:
         condition: kind and tokenizer of its condition (``first_stage`` stays None; the recipe fills it in).
         classes: names by label; empty if the source has none.
         sampling: as its authors sample, where that is known.
+        pkeep: ``train_transformer.pkeep`` of its training, where that is known.
     """
 
     config: TransformerConfig
@@ -55,6 +56,7 @@ class SecondStage:
     condition: ConditionConfig
     classes: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    pkeep: float = 1.0
 
 
 @dataclass(frozen=True)
