@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.batching import prefetch
+from vqgan_cli.core.cache import cache_root
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import codes_type
@@ -121,8 +122,8 @@ def views(
 
 
 def cache_folder() -> Path:
-    """Where codes are kept between runs: ``$VQGAN_CACHE``, else ``~/.cache/vqgan``; in it ``codes/``."""
-    return Path(os.environ.get("VQGAN_CACHE") or Path.home() / ".cache/vqgan") / "codes"
+    """Where codes are kept between runs."""
+    return cache_root() / "codes"
 
 
 def cached_codes(
