@@ -1,106 +1,33 @@
-"""What a name inside a pickle may stand for: a builder of this module, or something inert.
+"""What a class or function that a pickle names stands for.
 
-A pickle gives classes and functions by their names and asks for them to be called. Here nothing is imported and no
-function of another module is called by such a name. A name is either known, and then stands for a `Builder` that
-makes plain values; or it belongs to a package that is none of Python's own, and then stands for a `StandIn`, which
-does nothing; or the pickle is refused.
+Nothing is imported, and nothing of another module is called, by a name in a file. A name is known, and then stands for
+a `Builder` of this module, a storage or a type; or it belongs to a package that is not Python's own, and then stands
+for a `StandIn`, which does nothing; or the pickle is refused.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.interop.pickled_values import (
+    Builder,
+    Namespace,
+    StandIn,
+    StorageKind,
+    StorageRecord,
+    TensorRecord,
+    UnsuitableError,
+    require_key,
+)
 
-__all__ = [
-    "Builder",
-    "Namespace",
-    "StandIn",
-    "StorageKind",
-    "StorageRecord",
-    "TensorRecord",
-    "UnsuitableError",
-    "require_key",
-    "resolve",
-]
-
-
-class UnsuitableError(Exception):
-    """Arguments that a builder does not take; the reader of the pickle says where."""
-
-
-class StandIn:
-    """A class, a function, or what one of them would have made: nothing but the name.
-
-    Attributes:
-        name: with its module, such as ``pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint``.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-
-class Namespace(dict[str, Any]):
-    """An object whose attributes are kept as items."""
-
-
-@dataclass(frozen=True, slots=True)
-class StorageKind:
-    """The class of a storage; its type is None where each tensor states its own."""
-
-    dtype: torch.dtype | None
-
-
-@dataclass(frozen=True, slots=True)
-class StorageRecord:
-    """A run of numbers in a file.
-
-    Attributes:
-        key: its name in the file.
-        kind: type of its elements.
-        start: first element of the stored run that belongs to it.
-        length: number of elements; of bytes, where the kind has no type.
-    """
-
-    key: str
-    kind: StorageKind
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRecord:
-    """A tensor as the pickle describes it; nothing of it was checked but the types. See `torch.as_strided`."""
-
-    storage: StorageRecord
-    dtype: torch.dtype
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """A known name: makes one plain value of arguments, whose types it checks.
-
-    Attributes:
-        name: with its module.
-        build: raises `UnsuitableError`.
-    """
-
-    name: str
-    build: Callable[..., Any]
+__all__ = ["resolve"]
 
 
 def resolve(module: str, name: str, where: str) -> Any:
@@ -112,34 +39,34 @@ def resolve(module: str, name: str, where: str) -> Any:
         where: of the pickle, for the message.
 
     Raises:
-        ModelError: the name is one that weights have no need of.
+        ModelError: it could be one that runs a program; no weights need it.
     """
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", module) or not name.isidentifier():
         raise _refusal(f"{module[:80]!r} {name[:80]!r}", where)
     qualified = f"{_RENAMED.get(module, module)}.{name}"
-    known = _known().get(qualified)
+    known = _known_names().get(qualified)
     if known is not None:
         return known
-    package = qualified.partition(".")[0]
-    dunder = name.startswith("__") and name.endswith("__")
-    # A function of torch that is not known might be one that reads another file or runs a program.
-    function = package == "torch" and name.lstrip("_")[:1].islower() and not name.startswith("_rebuild_")
-    if dunder or function or package in _FORBIDDEN or package in sys.stdlib_module_names - {"__main__"}:
-        if qualified in _INERT:
-            return StandIn(qualified)
-        raise _refusal(f"{module}.{name}", where)
+    if qualified not in _INERT:
+        package = qualified.partition(".")[0]
+        dunder = name.startswith("__") and name.endswith("__")
+        # A function of torch may read other files or run programs, and those that make tensors are known.
+        function = package == "torch" and name.lstrip("_")[:1].islower() and not name.startswith("_rebuild_")
+        if dunder or function or package in _FORBIDDEN or package in sys.stdlib_module_names:
+            raise _refusal(f"{module}.{name}", where)
     return StandIn(qualified)
 
 
 def _refusal(name: str, where: str) -> ModelError:
     return ModelError(
         f"{where} asks for {name}, which no weights need and which could run a program; nothing of it was executed",
-        hint="do not open it with other programs; get the weights as safetensors, or from a source that you trust",
+        hint="get the weights from another source, best as safetensors; if you made the file yourself, save the "
+        "state dict alone",
     )
 
 
-_FORBIDDEN = frozenset({"vqgan_cli", "commands", "popen2", "cPickle", "StringIO", "cStringIO", "__builtin__"})
-"""This program, and modules of Python 2's library."""
+_FORBIDDEN = frozenset({"vqgan_cli", "cPickle", "commands", "copy_reg", "popen2"})
+"""This program, and modules of Python 2."""
 
 _RENAMED = {
     "__builtin__": "builtins",  # Python 2, whose names pickles of protocol 2 use to this day
@@ -155,7 +82,7 @@ _INERT = frozenset(
     | {f"torch.{name}" for name in ("strided", "sparse_coo", "contiguous_format", "channels_last")}
     | {"torch.preserve_format", "torch.serialization._get_layout"}
 )
-"""Names of Python's library and of torch that are met in checkpoints, and whose values no model needs."""
+"""Names of Python's library and of torch that checkpoints hold beside their weights; only stand-ins are made."""
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -174,8 +101,10 @@ _STORAGES = {
 }
 
 
+# Tensors
+
+
 def _whole(value: Any) -> int:
-    """A count or an offset."""
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise UnsuitableError
     return value
@@ -187,28 +116,62 @@ def _wholes(values: Any) -> tuple[int, ...]:
     return tuple(_whole(value) for value in values)
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: Any = None) -> TensorRecord:
+def _record(storage: Any, offset: Any, size: Any, stride: Any, dtype: Any) -> TensorRecord:
     if type(storage) is not StorageRecord:
         raise UnsuitableError
     dtype = dtype or storage.kind.dtype
-    if type(dtype) is not torch.dtype:
-        raise UnsuitableError
     record = TensorRecord(storage, dtype, _whole(offset), _wholes(size), _wholes(stride))
-    if len(record.size) != len(record.stride):
+    if type(dtype) is not torch.dtype or len(record.size) != len(record.stride):
         raise UnsuitableError
     return record
 
 
-def _tensor_v3(
-    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+def _tensor(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
 ) -> TensorRecord:
-    return _tensor(storage, offset, size, stride, dtype=dtype)
+    if metadata:  # the values are not those of the storage, but their negatives or conjugates
+        raise UnsuitableError
+    return _record(storage, offset, size, stride, None)
+
+
+def _tensor_v3(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    grad: Any,
+    hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
+) -> TensorRecord:
+    if metadata:
+        raise UnsuitableError
+    return _record(storage, offset, size, stride, dtype)
 
 
 def _parameter(data: Any, *_: Any) -> Any:
-    if type(data) is not TensorRecord:
-        return StandIn("torch.nn.Parameter")
-    return data
+    return data if type(data) is TensorRecord else StandIn("torch.nn.Parameter")
+
+
+def _from_type(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
+    """A tensor to which somebody gave attributes, or one of a subclass, whose values may mean something else."""
+    if type(kind) is not StandIn or type(arguments) is not tuple or type(function) not in (Builder, StandIn):
+        raise UnsuitableError
+    if kind.name in ("torch.Tensor", "torch.nn.parameter.Parameter"):
+        if function.name == "torch._utils._rebuild_tensor_v2":
+            return _tensor(*arguments)
+        if function.name == "torch._utils._rebuild_tensor_v3":
+            return _tensor_v3(*arguments)
+    return StandIn(kind.name)
+
+
+# Plain values
 
 
 def _scalar(kind: type) -> Callable[..., Any]:
@@ -221,7 +184,7 @@ def _scalar(kind: type) -> Callable[..., Any]:
 
 
 def _complex(real: Any = 0.0, imag: Any = 0.0) -> complex:
-    if not {type(real), type(imag)} <= {int, float}:
+    if type(real) is not float or type(imag) is not float:
         raise UnsuitableError
     return complex(real, imag)
 
@@ -253,22 +216,19 @@ def _mapping(values: Any = (), *_: Any) -> dict[Any, Any]:
     return built
 
 
-def _encode(text: Any = "", encoding: Any = "latin1", *_: Any) -> bytes:
-    """Bytes are written as text in protocol 2."""
-    if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8"):
+def _bytes(data: Any = b"", encoding: Any = "latin1", *_: Any) -> bytes:
+    """Protocol 2 writes bytes as a text, each as the character of its number."""
+    if type(data) is bytes:
+        return data
+    if type(data) is not str or encoding not in ("latin1", "latin-1"):
         raise UnsuitableError
-    return text.encode(encoding, "replace")
-
-
-def _bytes(data: Any = b"", *encoding: Any) -> bytes:
-    return data if type(data) is bytes else _encode(data, *encoding)
+    return data.encode("latin1", "replace")
 
 
 def _path(*parts: Any) -> str:
     if not all(type(part) is str for part in parts):
         raise UnsuitableError
-    root, rest = ("/", parts[1:]) if parts[:1] == ("/",) else ("", parts)
-    return root + "/".join(rest)
+    return "/" + "/".join(parts[1:]) if parts[:1] == ("/",) else "/".join(parts)
 
 
 def _device(*parts: Any) -> str:
@@ -277,36 +237,15 @@ def _device(*parts: Any) -> str:
     return ":".join(str(part) for part in parts)
 
 
-def require_key(key: Any) -> None:
-    """Check that a value can be looked up in bounded time and depth: scalars, names, and flat tuples of them.
-
-    Raises:
-        UnsuitableError: it cannot; Python itself can be brought down by the hash of tuples nested a million deep.
-    """
-    for part in key if type(key) is tuple else (key,):
-        if type(part) not in _KEYS:
-            raise UnsuitableError
-
-
-_KEYS = (str, int, float, bool, complex, bytes, type(None), StandIn, Builder, torch.dtype, StorageKind)
-
-
-def _known() -> dict[str, Any]:
-    if not _TABLE:
-        _TABLE.update(_build_table())
-    return _TABLE
-
-
-_TABLE: dict[str, Any] = {}
-
-
-def _build_table() -> dict[str, Any]:
+@functools.cache
+def _known_names() -> dict[str, Any]:
     builders: dict[str, Callable[..., Any]] = {
         "torch._utils._rebuild_tensor": _tensor,
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_tensor_v3": _tensor_v3,
         "torch._utils._rebuild_parameter": _parameter,
         "torch._utils._rebuild_parameter_with_state": _parameter,
+        "torch._tensor._rebuild_from_type_v2": _from_type,
         "torch.Size": _sequence(tuple),
         "torch.device": _device,
         "collections.OrderedDict": _mapping,
@@ -315,24 +254,23 @@ def _build_table() -> dict[str, Any]:
         "collections.deque": _sequence(list),
         "argparse.Namespace": lambda: Namespace(),  # its attributes follow
         "types.SimpleNamespace": lambda: Namespace(),
-        "_codecs.encode": _encode,
+        "_codecs.encode": _bytes,
+        "builtins.bytes": _bytes,
+        "builtins.bytearray": _bytes,
         "builtins.set": _sequence(set),
         "builtins.frozenset": _sequence(frozenset),
         "builtins.list": _sequence(list),
         "builtins.tuple": _sequence(tuple),
         "builtins.dict": _mapping,
         "builtins.complex": _complex,
-        "builtins.bytes": _bytes,
-        "builtins.bytearray": _bytes,
         **{f"builtins.{kind.__name__}": _scalar(kind) for kind in (int, float, bool, str)},
         "builtins.long": _scalar(int),  # Python 2
         "builtins.unicode": _scalar(str),
-        **{
-            f"pathlib.{name}": _path
-            for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-        },
     }
-    table: dict[str, Any] = {name: Builder(name, build) for name, build in builders.items()}
-    table |= {f"torch.{name}": StorageKind(dtype) for name, dtype in _STORAGES.items()}
-    table |= {f"torch.{name}": value for name, value in vars(torch).items() if type(value) is torch.dtype}
-    return table
+    for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"):
+        builders[f"pathlib.{name}"] = _path
+    return {
+        **{name: Builder(name, build) for name, build in builders.items()},
+        **{f"torch.{name}": StorageKind(dtype) for name, dtype in _STORAGES.items()},
+        **{f"torch.{name}": value for name, value in vars(torch).items() if type(value) is torch.dtype},
+    }

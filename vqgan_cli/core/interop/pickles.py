@@ -16,14 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_names import (
-    Builder,
-    Namespace,
-    StandIn,
-    UnsuitableError,
-    require_key,
-    resolve,
-)
+from vqgan_cli.core.interop.pickled_names import resolve
+from vqgan_cli.core.interop.pickled_values import Builder, Namespace, StandIn, UnsuitableError, require_key
 
 __all__ = ["read_pickle"]
 
@@ -44,7 +38,7 @@ def read_pickle(
         persistent: what a persistent id stands for; raises `UnsuitableError`. None: there must be none.
 
     Returns:
-        The value, of plain types and those of `pickled_names`; and the position after the pickle.
+        The value, of plain types and those of `pickled_values`; and the position after the pickle.
 
     Raises:
         ModelError: it is damaged or cut short, or asks for something that weights do not need.
