@@ -2,7 +2,7 @@
 
 A model is one safetensors file. Its metadata holds a format name, the whole experiment's config as JSON, the
 fingerprint of the weights, and provenance (version, steps, data). A folder that holds ``model.safetensors`` is
-accepted wherever a model is.
+accepted wherever a model is, and so is the name of a published model that was pulled.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.errors import ModelError, OutputError, did_you_mean
+from vqgan_cli.core.errors import ModelError, OutputError
 from vqgan_cli.core.files import staged_file
+from vqgan_cli.core.published.names import missing_model, pulled_folder
 from vqgan_cli.core.schema import problems_of
 
 if TYPE_CHECKING:
@@ -190,12 +191,18 @@ def _save(
 
 
 def resolve_model(path: Path | str) -> Path:
-    """The weights file that a path names: a file, or a folder that holds ``model.safetensors``.
+    """The weights file that a path or a name means: a file, a folder that holds ``model.safetensors``, or the name of a
+    published model that was pulled.
 
     Raises:
         ModelError: there is none.
     """
     path = Path(path)
+    if not path.exists():  # what exists wins over a name, so that nothing ever hides a user's own model
+        folder = pulled_folder(path)
+        if folder is None:
+            raise missing_model(path)
+        path = folder
     if path.is_dir():
         if (path / MODEL_FILE).is_file():
             return path / MODEL_FILE
@@ -203,9 +210,6 @@ def resolve_model(path: Path | str) -> Path:
             f"{str(path)!r} holds no {MODEL_FILE}",
             hint="a run writes it at its first validation and when it ends; give a run folder or a weights file",
         )
-    if not path.exists():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ModelError(f"model {str(path)!r} does not exist{did_you_mean(path.name, siblings)}")
     return path
 
 
@@ -286,9 +290,9 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
         part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
         for part in ("prior.", "tokenizer.", "condition.")
     }
-    prior = _filled(
-        lambda: build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info
-    ).to(device)
+    prior = _filled(lambda: build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info).to(
+        device
+    )
     tokenizer = _filled(lambda: Tokenizer(info.config.tokenizer), parts["tokenizer."], info).to(device)
     map_encoder = None
     condition = info.config.condition

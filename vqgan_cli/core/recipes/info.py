@@ -20,12 +20,14 @@ from vqgan_cli.core.artifacts import (
     fingerprint,
     prior_spec,
     read_model_info,
+    resolve_model,
 )
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.errors import ModelError, UsageError, did_you_mean
 from vqgan_cli.core.models.priors import build_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.published.names import is_published
 from vqgan_cli.core.system import SystemFacts, describe_system
 from vqgan_cli.core.training.run_facts import RunFacts, describe_run, is_run
 
@@ -116,6 +118,8 @@ def info(path: Path | None = None) -> Facts:
 
 
 def _describe(path: Path) -> Facts:
+    if not path.exists() and is_published(path):
+        return _model(resolve_model(path))
     if path.is_dir():
         if is_run(path):
             return describe_run(path)
