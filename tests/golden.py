@@ -1,19 +1,14 @@
-"""Reads the recorded models of the original implementation, for tests only.
-
-The files are Lightning checkpoints: pickles that name classes of packages that are not installed. This reader loads
-trusted test files; it is no importer.
-"""
+"""The recorded models of the original implementations under our names, written out apart from the importer."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqgan_cli.core.config import QuantizerConfig, TokenizerConfig, TransformerConfig
+from vqgan_cli.core.interop.reading import read_foreign
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
 
 TINY = TokenizerConfig(
@@ -29,30 +24,9 @@ TINY = TokenizerConfig(
 )
 
 
-class _Stand(dict[Any, Any]):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] in ("torch", "collections", "_codecs"):
-            return super().find_class(module, name)
-        return type(name, (_Stand,), {})
-
-
-class _Pickle:
-    __name__ = "golden_pickle"
-    Unpickler = _Unpickler
-    load = staticmethod(lambda file, **_: _Unpickler(file).load())
-
-
 def state_dict(path: Path) -> dict[str, Tensor]:
     """The weights of a recorded checkpoint."""
-    return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_Pickle)["state_dict"]
+    return dict(read_foreign(path).tensors)
 
 
 def tokenizer_state(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -97,7 +71,7 @@ def llama_prior(path: Path) -> Prior:
         "output.": "head.",
     }
     state = {}
-    for name, value in torch.load(path, weights_only=True)["model"].items():
+    for name, value in state_dict(path).items():
         for theirs, ours in names.items():
             name = name.replace(theirs, ours)
         state[name] = value
