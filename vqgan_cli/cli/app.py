@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from vqgan_cli import __version__
-from vqgan_cli.cli import console, presets
+from vqgan_cli.cli import console, models, presets
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.encode import encode
 from vqgan_cli.cli.generate import generate
+from vqgan_cli.cli.import_ import import_
 from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
 from vqgan_cli.cli.synthetic import synthetic
@@ -43,8 +44,10 @@ app.command()(encode)
 app.command()(decode)
 app.command()(generate)
 app.command()(upscale)
+app.command("import")(import_)
 app.command()(info)
 app.command()(synthetic)
+app.add_typer(models.app, name="models", help="Published models by name: list, show, pull.")
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 
 

@@ -137,6 +137,7 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
     ]
     training = [
         ("experiment", facts.config.name),
+        ("imported from", _origin(made.get("imported", {}))),
         ("data", made.get("data", "")),
         ("images", str(made.get("images", ""))),
         ("classes", _listed(facts.prior.get("classes") or made.get("classes", ()))),
@@ -278,6 +279,14 @@ def _listed(names: Iterable[str], most: int = 10) -> str:
     if len(names) <= most:
         return "; ".join(names)  # a class may have a comma in its name
     return f"{len(names)}: {'; '.join(names[:most])}; and {len(names) - most} more"
+
+
+def _origin(imported: Mapping[str, Any]) -> str:
+    """Source, kind and hash of another project's checkpoint."""
+    if not imported:
+        return ""
+    source = imported.get("source") or imported["file"]
+    return f"{source} ({imported['layout']}, sha256 {imported['sha256'][:12]})"
 
 
 def _metrics(values: Mapping[str, Any]) -> str:
