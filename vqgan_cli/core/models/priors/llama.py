@@ -37,7 +37,8 @@ class Llama(Prior):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-        with torch.device("cpu"):  # angles are in no file, so they are real even where shapes alone are asked for
+        # Angles are in no file, so they are real even where shapes alone are asked for.
+        with torch.device("cpu"):
             rotary = _rotary(config, spec)
         self.register_buffer("rotary", rotary, persistent=False)
 
