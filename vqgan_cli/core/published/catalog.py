@@ -97,15 +97,21 @@ class Entry(Section):
             return self.size
         return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
 
-    def import_command(self, weights: str | Path, config: str | Path | None = None) -> str:
-        """The command that imports files downloaded by hand, for people to type."""
+    def import_command(self, weights: str | Path, config: str | Path, out: Path) -> str:
+        """The command that imports files downloaded by hand, for people to type.
+
+        Args:
+            weights: the file, or a word for it.
+            config: the same of the config; not used for a model without one.
+            out: folder of the model.
+        """
         words = ["vqgan", "import", str(weights)]
-        if config is not None:
+        if self.config is not None:
             words += ["--config", str(config)]
         if self.needs:
             words += ["--ae", self.needs]
         words += [word for setting in self.settings for word in ("--set", setting)]
-        return shlex.join([*words, "-o", f"models/{self.name}"])
+        return shlex.join([*words, "-o", str(out)])
 
 
 _ENTRIES = TypeAdapter(tuple[Entry, ...])
