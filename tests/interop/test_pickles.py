@@ -20,9 +20,9 @@ import torch
 
 from tests.interop.hostile import Call, text
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_names import resolve
-from vqgan_cli.core.interop.pickled_values import StandIn
-from vqgan_cli.core.interop.pickles import read_pickle
+from vqgan_cli.core.interop.reading.pickled_names import resolve
+from vqgan_cli.core.interop.reading.pickled_values import StandIn
+from vqgan_cli.core.interop.reading.pickles import read_pickle
 
 PLAIN: list[Any] = [
     None,
@@ -279,7 +279,7 @@ def test_bombs_are_refused(name: str) -> None:
 
 def test_steps_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: closed form. Steps that each make a container of their own are the way to memory that is left."""
-    monkeypatch.setattr("vqgan_cli.core.interop.pickles.MAX_OPCODES", 100)
+    monkeypatch.setattr("vqgan_cli.core.interop.reading.pickles.MAX_OPCODES", 100)
     assert read(ops(pickle.EMPTY_LIST * 99)) == []
     with pytest.raises(ModelError, match="more than 100 steps"):
         read(ops(pickle.EMPTY_LIST * 100))

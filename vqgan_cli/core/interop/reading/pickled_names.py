@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_values import (
+from vqgan_cli.core.interop.reading.pickled_values import (
     Builder,
     Namespace,
     StandIn,

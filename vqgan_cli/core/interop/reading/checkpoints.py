@@ -12,12 +12,12 @@ from torch import Tensor
 
 from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.errors import ModelError, did_you_mean
-from vqgan_cli.core.interop.config_files import config_beside, read_config
 from vqgan_cli.core.interop.foreign import Foreign
-from vqgan_cli.core.interop.plain_values import plain_items
-from vqgan_cli.core.interop.torch_containers import COPY_AGAIN
-from vqgan_cli.core.interop.torch_files import open_torch_file
-from vqgan_cli.core.interop.unwrapping import unwrap
+from vqgan_cli.core.interop.reading.config_files import config_beside, read_config
+from vqgan_cli.core.interop.reading.plain_values import plain_items
+from vqgan_cli.core.interop.reading.torch_containers import COPY_AGAIN
+from vqgan_cli.core.interop.reading.torch_files import open_torch_file
+from vqgan_cli.core.interop.reading.unwrapping import unwrap
 
 __all__ = ["read_foreign"]
 

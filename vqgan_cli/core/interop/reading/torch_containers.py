@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_values import StorageKind, StorageRecord, UnsuitableError
-from vqgan_cli.core.interop.pickles import read_pickle
+from vqgan_cli.core.interop.reading.pickled_values import StorageKind, StorageRecord, UnsuitableError
+from vqgan_cli.core.interop.reading.pickles import read_pickle
 
 __all__ = ["COPY_AGAIN", "ZIP_MAGIC", "Extent", "read_archive", "read_legacy"]
 
@@ -44,12 +44,13 @@ def read_archive(path: Path, data: mmap.mmap) -> tuple[Any, dict[str, Extent]]:
         ModelError: it is damaged, no archive of `torch.save`, or its pickle is refused.
     """
     where = repr(str(path))
-    members = _members(path, data)
-    if any(name.partition("/")[2].startswith("code/") for name in members):
+    directory = _directory(path)
+    if any(info.filename.partition("/")[2].startswith("code/") for info in directory):
         raise ModelError(
             f"{where} is a TorchScript archive: it holds a program beside its weights, and is not read here",
             hint="get the checkpoint that it was made from",
         )
+    members = _members(directory, path, data)
     roots = [name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise ModelError(f"{where} is a zip archive, but not one of torch.save: it has no single data.pkl")
@@ -66,18 +67,21 @@ def read_archive(path: Path, data: mmap.mmap) -> tuple[Any, dict[str, Extent]]:
     return content, extents
 
 
-def _members(path: Path, data: mmap.mmap) -> dict[str, Extent]:
-    """Where the contents of each member of a zip archive lie."""
+def _directory(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
+            return archive.infolist()
     except Exception:  # a damaged one makes zipfile raise struct.error, ValueError, UnicodeError, and others
         raise ModelError(
             f"{str(path)!r} is a zip archive whose directory is damaged or cut off", hint=COPY_AGAIN
         ) from None
+
+
+def _members(directory: list[zipfile.ZipInfo], path: Path, data: mmap.mmap) -> dict[str, Extent]:
+    """Where the contents of each member of a zip archive lie."""
     members: dict[str, Extent] = {}
     total = 0
-    for info in infos:
+    for info in directory:
         where = f"the member {info.filename[:80]!r} of {str(path)!r}"
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise ModelError(f"{where} is compressed or encrypted, which torch.save never does")

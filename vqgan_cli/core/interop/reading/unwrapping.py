@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_values import StandIn, TensorRecord
-from vqgan_cli.core.interop.plain_values import plain_items
+from vqgan_cli.core.interop.reading.pickled_values import StandIn, TensorRecord
+from vqgan_cli.core.interop.reading.plain_values import plain_items
 
 __all__ = ["WRAPPERS", "Unwrapped", "unwrap"]
 

@@ -16,8 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.pickled_names import resolve
-from vqgan_cli.core.interop.pickled_values import Builder, Namespace, StandIn, UnsuitableError, require_key
+from vqgan_cli.core.interop.reading.pickled_names import resolve
+from vqgan_cli.core.interop.reading.pickled_values import (
+    Builder,
+    Namespace,
+    StandIn,
+    UnsuitableError,
+    require_key,
+)
 
 __all__ = ["read_pickle"]
 
