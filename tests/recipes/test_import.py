@@ -177,6 +177,11 @@ def test_llamagen_generator(golden: Path, vqgan: Vqgan, tmp_path: Path) -> None:
     assert np.array_equal(drawn, io["greedy"].numpy())
     drawn = greedy_codes(vqgan, tmp_path, "--class", "3,7", "-n", "1", "--cfg", "2.5")
     assert np.array_equal(drawn, io["greedy_cfg2p5"].numpy())
+    # The size that the user names counts in pixels of the tokenizer that the user names.
+    done = vqgan("import", file, "--ae", "models/vq", "-o", "models/small", "--set", "data.size=16")
+    assert done.code == 0, done.err
+    assert read_model_info(tmp_path / "models/small").prior["grid"] == [4, 4]
+    assert vqgan("import", file, "--ae", "models/vq", "-o", "models/odd", "--set", "data.size=18").code == 2
     # Codes of its tokenizer and codes that it draws belong together.
     tokenizer = read_model_info(tmp_path / "models/vq")
     assert read_model_info(tmp_path / "models/it").prior["tokenizer_fingerprint"] == tokenizer.fingerprint

@@ -111,7 +111,8 @@ def compose(imported: Imported, name: str, settings: Mapping[str, Any], tokenize
     """
     notes = list(imported.notes)
     if imported.tokenizer is None:
-        imported = _with_tokenizer(imported, tokenizer)
+        size = settings["data"].get("size") if isinstance(settings.get("data"), Mapping) else None
+        imported = _with_tokenizer(imported, tokenizer, size)
     elif tokenizer is not None:
         raise UsageError("--ae: this checkpoint holds a tokenizer of its own", hint="leave --ae out")
     imported, widened = _widened(imported)
@@ -122,16 +123,23 @@ def compose(imported: Imported, name: str, settings: Mapping[str, Any], tokenize
     return Composed(imported, config, tuple(notes))
 
 
-def _with_tokenizer(imported: Imported, path: Path | None) -> Imported:
+def _with_tokenizer(imported: Imported, path: Path | None, size: int | None) -> Imported:
+    """The tokenizer that the user named; ``size`` in pixels, if it was given, says how many cells there are."""
     if path is None:
         raise UsageError(
             "this checkpoint holds a transformer without the tokenizer that its codes belong to",
             hint="import that one first, then name it: --ae models/NAME",
         )
     config, state = read_tokenizer(path)
-    stage = imported.transformer
+    stage, f = imported.transformer, config.tokenizer.downsampling
     assert stage is not None
-    side = stage.spec.grid[0] * config.tokenizer.downsampling
+    if size is not None:
+        if size % f:
+            raise UsageError(f"--set data.size={size}: not a multiple of the tokenizer's f = {f}")
+        # No tensor knows the size; the converter took the f of the published tokenizers.
+        spec = dataclasses.replace(stage.spec, grid=(size // f, size // f))
+        imported = dataclasses.replace(imported, transformer=dataclasses.replace(stage, spec=spec))
+    side = size or stage.spec.grid[0] * f
     return dataclasses.replace(
         imported, image_size=side, tokenizer=FirstStage(config.tokenizer, state, config.data.kind)
     )
