@@ -35,7 +35,8 @@ def generate(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Transformer: a weights file or a run folder. Default: the newest finished one under runs/.",
+            help="Transformer: a weights file, a run folder, or a name of `vqgan models list`. Default: the newest "
+            "finished one under runs/.",
         ),
     ] = None,
     class_: Annotated[

@@ -28,7 +28,8 @@ def info(
         Path | None,
         typer.Argument(
             metavar="PATH",
-            help="A model (weights file or its folder), a run folder, or a codes file. Default: this machine.",
+            help="A model (weights file, its folder, or the name of a pulled one), a run folder, or a codes file. "
+            "Default: this machine.",
             show_default=False,
         ),
     ] = None,

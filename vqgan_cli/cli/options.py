@@ -155,7 +155,8 @@ AE = Annotated[
     typer.Option(
         "--ae",
         metavar="MODEL",
-        help="Tokenizer: a weights file or a run folder. Default: the newest finished one under runs/.",
+        help="Tokenizer: a weights file, a run folder, or a name of `vqgan models list`. Default: the newest finished "
+        "one under runs/.",
     ),
 ]
 

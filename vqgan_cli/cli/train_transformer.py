@@ -54,7 +54,8 @@ def train_transformer(
         typer.Option(
             "--ae",
             metavar="MODEL",
-            help="Tokenizer: a weights file or a run folder. Default: the newest one of the preset under runs/.",
+            help="Tokenizer: a weights file, a run folder, or a name of `vqgan models list`. Default: the newest one "
+            "of the preset under runs/.",
         ),
     ] = None,
     condition_ae: Annotated[
@@ -62,8 +63,9 @@ def train_transformer(
         typer.Option(
             "--condition-ae",
             metavar="MODEL",
-            help="Tokenizer of the maps that are the condition (train-ae --target condition): a weights file or a run "
-            "folder. Default: the newest one of the preset under runs/, where the preset has one.",
+            help="Tokenizer of the maps that are the condition (train-ae --target condition): a weights file, a run "
+            "folder, or the name of a pulled model. Default: the newest one of the preset under runs/, where the "
+            "preset has one.",
         ),
     ] = None,
     data: Data = None,

@@ -49,8 +49,8 @@ def upscale(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Transformer with low-resolution conditions: a weights file or a run folder. Default: the newest one "
-            "under runs/.",
+            help="Transformer with low-resolution conditions: a weights file, a run folder, or the name of a pulled "
+            "model. Default: the newest one under runs/.",
         ),
     ] = None,
     factor: Annotated[
