@@ -18,6 +18,7 @@ from vqgan_cli import __version__
 from vqgan_cli.cli import console, models, presets
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.encode import encode
+from vqgan_cli.cli.export import export
 from vqgan_cli.cli.generate import generate
 from vqgan_cli.cli.import_ import import_
 from vqgan_cli.cli.info import info
@@ -45,6 +46,7 @@ app.command()(decode)
 app.command()(generate)
 app.command()(upscale)
 app.command("import")(import_)
+app.command()(export)
 app.command()(info)
 app.command()(synthetic)
 app.add_typer(models.app, name="models", help="Published models by name: list, show, pull.")
