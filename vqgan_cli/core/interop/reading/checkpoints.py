@@ -14,8 +14,8 @@ from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.errors import ModelError, did_you_mean
 from vqgan_cli.core.interop.foreign import Foreign
 from vqgan_cli.core.interop.reading.config_files import config_beside, read_config
+from vqgan_cli.core.interop.reading.cursor import COPY_AGAIN
 from vqgan_cli.core.interop.reading.plain_values import plain_items
-from vqgan_cli.core.interop.reading.torch_containers import COPY_AGAIN
 from vqgan_cli.core.interop.reading.torch_files import open_torch_file
 from vqgan_cli.core.interop.reading.unwrapping import unwrap
 

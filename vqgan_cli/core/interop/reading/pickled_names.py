@@ -50,11 +50,21 @@ def resolve(module: str, name: str, where: str) -> Any:
     if qualified not in _INERT:
         package = qualified.partition(".")[0]
         dunder = name.startswith("__") and name.endswith("__")
-        # A function of torch may read other files or run programs, and those that make tensors are known.
-        function = package == "torch" and name.lstrip("_")[:1].islower() and not name.startswith("_rebuild_")
-        if dunder or function or package in _FORBIDDEN or package in sys.stdlib_module_names:
+        if (
+            dunder
+            or _is_torch_function(module, name)
+            or package in _FORBIDDEN
+            or package in sys.stdlib_module_names
+        ):
             raise _refusal(f"{module}.{name}", where)
     return StandIn(qualified)
+
+
+def _is_torch_function(module: str, name: str) -> bool:
+    """Whether a name may be a function that reads other files or runs programs, as some of torch do."""
+    if module.partition(".")[0] != "torch" or module in ("torch.nn.functional", "torch._C._nn"):
+        return False
+    return name.lstrip("_")[:1].islower() and not name.startswith("_rebuild_")
 
 
 def _refusal(name: str, where: str) -> ModelError:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.interop.reading.cursor import Cursor
 from vqgan_cli.core.interop.reading.pickled_names import resolve
 from vqgan_cli.core.interop.reading.pickled_values import (
     Builder,
@@ -49,77 +50,40 @@ def read_pickle(
     Raises:
         ModelError: it is damaged or cut short, or asks for something that weights do not need.
     """
-    machine = _Machine(data, start, end, where, persistent)
+    at = Cursor(data, start, end, where)
+    # What builders copy is in the file too, so the copies of an honest pickle cannot be much larger than it.
+    machine = _Machine(at, 4 * (end - start) + (1 << 20), persistent)
     try:
-        return machine.run(), machine.position
+        return machine.run(), at.position
     except UnsuitableError:
-        raise machine.damaged("a value of an unexpected type") from None
+        raise at.damaged("a value of an unexpected type") from None
     except IndexError:
-        raise machine.damaged("a value is missing") from None
+        raise at.damaged("a value is missing") from None
 
 
 class _Machine:
     """A stack, marks in it, and a memo."""
 
-    def __init__(
-        self,
-        data: bytes | mmap.mmap,
-        start: int,
-        end: int,
-        where: str,
-        persistent: Callable[[Any], Any] | None,
-    ) -> None:
-        self.position = start
-        self._data = data
-        self._end = end
-        self._where = where
+    def __init__(self, at: Cursor, budget: int, persistent: Callable[[Any], Any] | None) -> None:
+        self.at = at
+        self._budget = budget
         self._persistent = persistent
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
-        # What builders copy is in the file too, so the copies of an honest pickle cannot be larger than it.
-        self._budget = 4 * (end - start) + (1 << 20)
 
     def run(self) -> Any:
-        if self._take(1) != pickle.PROTO or self._number(1) not in (2, 3, 4, 5):
-            raise ModelError(f"{self._where} is no pickle of a kind that PyTorch writes")
+        if self.at.take(1) != pickle.PROTO or self.at.number(1) not in (2, 3, 4, 5):
+            raise ModelError(f"{self.at.where} is no pickle of a kind that PyTorch writes")
         for _ in range(MAX_OPCODES):
-            opcode = self._take(1)
+            opcode = self.at.take(1)
             if opcode == pickle.STOP:
                 return self._stack.pop()
             action = _ACTIONS.get(opcode)
             if action is None:
-                raise self.damaged(f"opcode {opcode!r} is not one that PyTorch writes")
+                raise self.at.damaged(f"opcode {opcode!r} is not one that PyTorch writes")
             action(self)
-        raise self.damaged(f"it has more than {MAX_OPCODES:,} steps")
-
-    def damaged(self, what: str) -> ModelError:
-        return ModelError(f"{self._where} is damaged: {what}, at byte {self.position:,}")
-
-    # Bytes
-
-    def _take(self, count: int) -> bytes:
-        if count > self._end - self.position:
-            raise ModelError(
-                f"{self._where} is cut short at byte {self._end:,}", hint="copy or download the file again"
-            )
-        taken = self._data[self.position : self.position + count]
-        self.position += count
-        return taken
-
-    def _number(self, size: int) -> int:
-        return int.from_bytes(self._take(size), "little")
-
-    def _text(self, size: int) -> str:
-        # Text that is not UTF-8 stays distinguishable and printable.
-        return str(self._take(size), "utf-8", "backslashreplace")
-
-    def _line(self) -> str:
-        limit = min(self._end, self.position + 1000)
-        stop = self._data.find(b"\n", self.position, limit)
-        if stop < 0:
-            raise self.damaged("a name has no end")
-        return self._text(stop + 1 - self.position)[:-1]
+        raise self.at.damaged(f"it has more than {MAX_OPCODES:,} steps")
 
     # Stack
 
@@ -142,7 +106,7 @@ class _Machine:
 
     def _get(self, index: int) -> None:
         if index not in self._memo:
-            raise self.damaged(f"entry {index} of the memo is missing")
+            raise self.at.damaged(f"entry {index} of the memo is missing")
         self._push(self._memo[index])
 
     def _put(self, index: int) -> None:
@@ -151,11 +115,11 @@ class _Machine:
     # Numbers and texts
 
     def _long(self, size: int) -> None:
-        self._push(int.from_bytes(self._take(size), "little", signed=True))
+        self._push(int.from_bytes(self.at.take(size), "little", signed=True))
 
     def _string(self, size: int) -> None:
         """A string of Python 2: text, or bytes where it is none."""
-        raw = self._take(size)
+        raw = self.at.take(size)
         try:
             self._push(raw.decode())
         except UnicodeDecodeError:
@@ -207,11 +171,11 @@ class _Machine:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str:
             raise UnsuitableError
-        self._push(resolve(module, name, self._where))
+        self._push(resolve(module, name, self.at.where))
 
     def _extension(self) -> None:
         raise ModelError(
-            f"{self._where} uses Python's registry of extensions, which weights do not need; nothing was executed"
+            f"{self.at.where} uses Python's registry of extensions, which weights do not need; nothing was executed"
         )
 
     def _build(self, function: Any, arguments: Any, named: Any = None) -> None:
@@ -221,19 +185,19 @@ class _Machine:
             self._push(StandIn(function.name))
             return
         if type(function) is not Builder:
-            raise self.damaged(f"it calls a value of type {type(function).__name__}")
-        if named:
+            raise self.at.damaged(f"it calls a value of type {type(function).__name__}")
+        if named or len(arguments) > 64:
             raise UnsuitableError
         self._charge(*arguments)
         try:
             self._push(function.build(*arguments))
         except (TypeError, UnsuitableError):  # a wrong number, or wrong types
-            raise self.damaged(f"{function.name} is given arguments that it does not take") from None
+            raise self.at.damaged(f"{function.name} is given arguments that it does not take") from None
 
     def _charge(self, *values: Any) -> None:
         self._budget -= sum(len(value) for value in values if type(value) in _SIZED)
         if self._budget < 0:
-            raise self.damaged("it copies more than it holds")
+            raise self.at.damaged("it copies more than it holds")
 
     def _reduce(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
@@ -256,15 +220,15 @@ class _Machine:
 
     def _persistent_id(self) -> None:
         if self._persistent is None:
-            raise self.damaged("it refers to something outside itself")
+            raise self.at.damaged("it refers to something outside itself")
         self._push(self._persistent(self._stack.pop()))
 
 
 _SIZED = (str, bytes, list, tuple, dict, set, frozenset, Namespace)
 
 _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
-    pickle.PROTO: lambda m: m._number(1),
-    pickle.FRAME: lambda m: m._number(8),
+    pickle.PROTO: lambda m: m.at.number(1),
+    pickle.FRAME: lambda m: m.at.number(8),
     pickle.MARK: _Machine._mark,
     pickle.POP: lambda m: m._stack.pop(),
     pickle.POP_MARK: _Machine._pop_mark,
@@ -273,19 +237,20 @@ _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
     pickle.NEWTRUE: lambda m: m._push(True),
     pickle.NEWFALSE: lambda m: m._push(False),
     pickle.BININT: lambda m: m._long(4),
-    pickle.BININT1: lambda m: m._push(m._number(1)),
-    pickle.BININT2: lambda m: m._push(m._number(2)),
-    pickle.LONG1: lambda m: m._long(m._number(1)),  # LONG4, for more than 255 bytes, is no number of a model
-    pickle.BINFLOAT: lambda m: m._push(struct.unpack(">d", m._take(8))[0]),
-    pickle.BINSTRING: lambda m: m._string(m._number(4)),
-    pickle.SHORT_BINSTRING: lambda m: m._string(m._number(1)),
-    pickle.BINUNICODE: lambda m: m._push(m._text(m._number(4))),
-    pickle.SHORT_BINUNICODE: lambda m: m._push(m._text(m._number(1))),
-    pickle.BINUNICODE8: lambda m: m._push(m._text(m._number(8))),
-    pickle.BINBYTES: lambda m: m._push(m._take(m._number(4))),
-    pickle.SHORT_BINBYTES: lambda m: m._push(m._take(m._number(1))),
-    pickle.BINBYTES8: lambda m: m._push(m._take(m._number(8))),
-    pickle.BYTEARRAY8: lambda m: m._push(m._take(m._number(8))),
+    pickle.BININT1: lambda m: m._push(m.at.number(1)),
+    pickle.BININT2: lambda m: m._push(m.at.number(2)),
+    # LONG4, for numbers of more than 255 bytes, is left out: a model has none.
+    pickle.LONG1: lambda m: m._long(m.at.number(1)),
+    pickle.BINFLOAT: lambda m: m._push(struct.unpack(">d", m.at.take(8))[0]),
+    pickle.BINSTRING: lambda m: m._string(m.at.number(4)),
+    pickle.SHORT_BINSTRING: lambda m: m._string(m.at.number(1)),
+    pickle.BINUNICODE: lambda m: m._push(m.at.text(m.at.number(4))),
+    pickle.SHORT_BINUNICODE: lambda m: m._push(m.at.text(m.at.number(1))),
+    pickle.BINUNICODE8: lambda m: m._push(m.at.text(m.at.number(8))),
+    pickle.BINBYTES: lambda m: m._push(m.at.take(m.at.number(4))),
+    pickle.SHORT_BINBYTES: lambda m: m._push(m.at.take(m.at.number(1))),
+    pickle.BINBYTES8: lambda m: m._push(m.at.take(m.at.number(8))),
+    pickle.BYTEARRAY8: lambda m: m._push(m.at.take(m.at.number(8))),
     pickle.EMPTY_LIST: lambda m: m._push([]),
     pickle.APPEND: lambda m: m._extend([m._stack.pop()]),
     pickle.APPENDS: lambda m: m._extend(m._pop_mark()),
@@ -302,12 +267,12 @@ _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
     pickle.EMPTY_SET: lambda m: m._push(set()),
     pickle.ADDITEMS: lambda m: m._add_items(m._pop_mark()),
     pickle.FROZENSET: _Machine._frozenset,
-    pickle.BINGET: lambda m: m._get(m._number(1)),
-    pickle.LONG_BINGET: lambda m: m._get(m._number(4)),
-    pickle.BINPUT: lambda m: m._put(m._number(1)),
-    pickle.LONG_BINPUT: lambda m: m._put(m._number(4)),
+    pickle.BINGET: lambda m: m._get(m.at.number(1)),
+    pickle.LONG_BINGET: lambda m: m._get(m.at.number(4)),
+    pickle.BINPUT: lambda m: m._put(m.at.number(1)),
+    pickle.LONG_BINPUT: lambda m: m._put(m.at.number(4)),
     pickle.MEMOIZE: lambda m: m._put(len(m._memo)),
-    pickle.GLOBAL: lambda m: m._push(resolve(m._line(), m._line(), m._where)),
+    pickle.GLOBAL: lambda m: m._push(resolve(m.at.line(), m.at.line(), m.at.where)),
     pickle.STACK_GLOBAL: _Machine._stack_global,
     pickle.EXT1: _Machine._extension,
     pickle.EXT2: _Machine._extension,

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.interop.reading.cursor import COPY_AGAIN
 from vqgan_cli.core.interop.reading.pickled_values import StorageKind, StorageRecord, UnsuitableError
 from vqgan_cli.core.interop.reading.pickles import read_pickle
 
-__all__ = ["COPY_AGAIN", "ZIP_MAGIC", "Extent", "read_archive", "read_legacy"]
+__all__ = ["ZIP_MAGIC", "Extent", "read_archive", "read_legacy"]
 
 ZIP_MAGIC = b"PK\x03\x04"
-COPY_AGAIN = "copy or download the file again"
-
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 

@@ -11,14 +11,9 @@ import torch
 from torch import Tensor
 
 from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.interop.reading.cursor import COPY_AGAIN
 from vqgan_cli.core.interop.reading.pickled_values import TensorRecord
-from vqgan_cli.core.interop.reading.torch_containers import (
-    COPY_AGAIN,
-    ZIP_MAGIC,
-    Extent,
-    read_archive,
-    read_legacy,
-)
+from vqgan_cli.core.interop.reading.torch_containers import ZIP_MAGIC, Extent, read_archive, read_legacy
 
 __all__ = ["TorchFile", "open_torch_file"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ WRAPPERS = ("ema", "state_dict", "model", "module", "model_state_dict")
 
 _DEPTH = 3
 """A state dict lies at most so deep, as in ``["model"]["state_dict"]``."""
+
+_TENSOR_LIKE = re.compile(r"\._rebuild_|\._reconstruct$|(Tensor|Parameter|Buffer)$")
+"""Names of what must not be taken for something beside the weights: sparse, quantized, and numpy's arrays."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def unwrap(content: Any, where: str) -> Unwrapped:
             if type(name) is not str:
                 raise ModelError(f"{where} names a tensor by a {type(name).__name__}, not by a text")
             records[name] = value
-        elif type(value) is StandIn and value.name.startswith(("torch.", "numpy.")):
+        elif type(value) is StandIn and _TENSOR_LIKE.search(value.name):
             raise ModelError(
                 f"{where} holds {str(name)[:80]!r} as {value.name}, which is no plain tensor and is not read here"
             )
