@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
 import re
 import shlex
 import subprocess
@@ -13,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 from tests.conftest import ROOT, RunVqgan
-from vqgan_cli.cli.app import app
+from vqgan_cli.cli.app import app, run
 
 README = ROOT / "README.md"
 
@@ -36,7 +39,7 @@ def test_command_and_all_its_options_have_help(path: tuple[str, ...]) -> None:
     assert len(command.help or "") > 20
     for parameter in command.params:
         assert len(parameter.help or "") > 10, f"{' '.join(path)}: {parameter.name} has no help"
-    # Help shows single line breaks as they are, so the first paragraph, which lists show, is one line.
+    # Lists show the first paragraph.
     assert "\n" not in command.help.split("\n\n")[0]
 
 
@@ -59,6 +62,28 @@ def test_help_runs(path: tuple[str, ...], run_vqgan: RunVqgan) -> None:
         assert (
             max(parameter.opts, key=len).strip("-") in done.stdout.lower() or parameter.metavar in done.stdout
         )
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_help_shows_every_word(path: tuple[str, ...]) -> None:
+    """Oracle: docstring and help of each option; nothing is markup, no line ends as in the source."""
+    shown = help_of(path, 5000)
+    told = inspect.getdoc(LEAVES[path].callback) or ""
+    for block in told.split("\n\n"):
+        assert " ".join(block.split()) in shown
+    for parameter in LEAVES[path].params:
+        assert parameter.help in shown
+
+
+def help_of(path: tuple[str, ...], columns: int) -> str:
+    """What --help shows on a terminal of so many columns, white space folded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        patch.setenv("TERMINAL_WIDTH", str(columns))
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            run([*path, "--help"])
+    return " ".join(output.getvalue().split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["presets", "--help"], ["presets", "lst"]])

@@ -20,6 +20,7 @@ from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.encode import encode
 from vqgan_cli.cli.export import export
 from vqgan_cli.cli.generate import generate
+from vqgan_cli.cli.help_text import use_docstrings
 from vqgan_cli.cli.import_ import import_
 from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
@@ -49,6 +50,8 @@ app.command("import")(import_)
 app.command()(export)
 app.command()(info)
 app.command()(synthetic)
+for each in (app, models.app, presets.app):
+    use_docstrings(each)
 app.add_typer(models.app, name="models", help="Published models by name: list, show, pull.")
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 

@@ -20,7 +20,7 @@ def import_(
         typer.Argument(
             metavar="FILE",
             help="A checkpoint (.ckpt, .pt, .pth, .bin, .safetensors), the folder of a diffusers model, "
-            "hf://owner/repository/file[@revision], or an https address.",
+            "hf://owner/repository/file or file@revision, or an https address.",
         ),
     ],
     out: Annotated[
