@@ -257,6 +257,10 @@ BOMBS = {
         pickle.MARK + pickle.NONE * 50_000 + pickle.LIST + pickle.BINPUT + b"\0",
         (called("list", pickle.BINGET + b"\0") + pickle.POP) * 500,
     ),
+    "arguments without end": ops(
+        pickle.GLOBAL + b"pathlib\nPosixPath\n",
+        pickle.MARK + text("x") * 65 + pickle.TUPLE + pickle.REDUCE,
+    ),
     "deep key": ops(pickle.EMPTY_DICT, DEEP, pickle.NONE, pickle.SETITEM),
     "deep key of a dict of pairs": ops(
         called("dict", pickle.EMPTY_LIST + DEEP + pickle.NONE + pickle.TUPLE2 + pickle.APPEND)

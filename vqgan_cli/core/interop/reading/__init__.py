@@ -1,8 +1,8 @@
 """Reading another project's checkpoint, whatever wrote it, without executing anything in it.
 
-Downwards: `checkpoints` (what a user names) <- `unwrapping` (where the weights are in it), `torch_files` <-
-`torch_containers` (the two formats of PyTorch) <- `pickles` (the interpreter) <- `pickled_names` (what classes and
-functions stand for) <- `pickled_values`.
+From the top: `checkpoints` is what a user names, `unwrapping` finds the weights in it; `torch_files` maps a file of
+PyTorch, `torch_containers` knows its two formats, `pickles` interprets the pickles in them, and `pickled_names` says
+what classes and functions stand for.
 """
 
 from vqgan_cli.core.interop.reading.checkpoints import read_foreign
