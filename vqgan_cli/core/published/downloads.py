@@ -172,6 +172,7 @@ def _open(file: UrlFile, headers: dict[str, str]) -> Any:
     except urllib.error.HTTPError as error:
         if error.code == 416:
             return error
+        error.close()  # it holds the connection
         reasons = {401: "it wants a login", 403: "access is refused", 404: "there is no such file"}
         where = f"; open {file.page} in a browser" if error.code in (401, 403) else ""
         raise _RefusedError(
