@@ -212,6 +212,7 @@ def test_running_means_of_a_codebook() -> None:
     assert torch.equal(tokenizer.quantizer.embed_avg, tensors["quantize.embedding.embed_avg"])
     assert bool(tokenizer.quantizer.initialized)
     assert tokenizer.config.quantizer.kind == "ema"
+    assert tokenizer.config.quantizer.dead_code_threshold == 0  # no code restarts in the original
     assert imported.tokenizer is not None
     back = tokenizer_to_taming(imported.tokenizer.state)
     assert back.keys() == tensors.keys()

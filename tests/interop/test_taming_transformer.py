@@ -539,6 +539,13 @@ def test_conditions_that_nothing_tells_are_asked_for() -> None:
         convert(segmentation, yaml(("VQModel", {}), cond_stage_key="depth"))
 
 
+def test_a_condition_of_another_class_is_not_taken_for_a_published_one() -> None:
+    """A published shape tells the condition only where no config names another."""
+    shapes = files.gpt(**LARGE) | files.below("first_stage_model.", files.tokenizer(codes=1024, **F16))
+    with pytest.raises(UsageError, match="conditioned on is in no tensor"):
+        convert(files.on_meta(shapes), yaml(("ObjectsBoundingBoxes", {}), gpt={"n_head": 16}))
+
+
 def test_classes_without_their_number() -> None:
     """The table tells the largest number that can be asked for."""
     settings = {"transformer": {"heads": HEADS}, "condition": {"kind": "class"}}
