@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.published.servers import Server
+from tests.recipes.conftest import vqgan as vqgan
 from vqgan_cli.core.reporting import Progress, Reporter
 
 

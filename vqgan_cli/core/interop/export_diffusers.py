@@ -72,11 +72,14 @@ def write_diffusers(source: Source, folder: Path) -> Written:
             ["it has no class for the transformer"],
             "export its tokenizer alone with --part tokenizer, or all of it with --to taming",
         )
-    refuse(
-        "diffusers' VQModel",
-        unheld_tokenizer(config, _EXPRESSED, ("vq", "ema")),
-        "--to onnx holds every tokenizer",
-    )
+    problems = unheld_tokenizer(config, _EXPRESSED, ("vq", "ema"))
+    first = config.channel_multipliers[0]
+    if first != 1:
+        problems.append(
+            f"tokenizer.channel_multipliers from {first} on (only from 1: there the first level's width is "
+            "that of the first convolution)"
+        )
+    refuse("diffusers' VQModel", problems, "--to onnx holds every tokenizer")
     described = diffusers_config(config, source.config.data.size)
     text = json.dumps(described, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ from vqgan_cli.core.models.quantizers.euclidean import EuclideanQuantizer
 from vqgan_cli.core.models.quantizers.gumbel import GumbelQuantizer
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["DECODER_FILE", "DEFAULT_OPSET", "ENCODER_FILE", "OPSETS", "write_onnx"]
+__all__ = ["DECODER_FILE", "DEFAULT_OPSET", "ENCODER_FILE", "OPSETS", "codes_at_once", "write_onnx"]
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
@@ -79,7 +79,7 @@ class _Encoder(nn.Module):
         self.tokenizer = tokenizer
 
     def forward(self, images: Tensor) -> Tensor:
-        return _codes(self.tokenizer.quantizer, self.tokenizer.features(images))
+        return codes_at_once(self.tokenizer.quantizer, self.tokenizer.features(images))
 
 
 class _Decoder(nn.Module):
@@ -94,7 +94,7 @@ class _Decoder(nn.Module):
         return model.pixels(model.decoder(model.post_quant_conv(model.quantizer.decode(codes))))
 
 
-def _codes(quantizer: Quantizer, z: Tensor) -> Tensor:
+def codes_at_once(quantizer: Quantizer, z: Tensor) -> Tensor:
     """`Quantizer.encode` with all distances at once: a graph has no loop over parts of a number of cells that it does
     not know.
     """

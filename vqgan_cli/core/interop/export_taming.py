@@ -12,7 +12,13 @@ from torch import Tensor
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.config.data import DataKind
-from vqgan_cli.core.interop.export_taming_gpt import condition_tokens, gpt_description, gpt_tensors, permuter
+from vqgan_cli.core.interop.export_taming_gpt import (
+    condition_tokens,
+    gpt_description,
+    gpt_tensors,
+    permuter,
+    unused_positions,
+)
 from vqgan_cli.core.interop.exported import Source, Written, refuse, unheld_tokenizer
 from vqgan_cli.core.interop.taming_names import tokenizer_to_taming
 from vqgan_cli.core.models.tokenizer import Tokenizer
@@ -168,4 +174,5 @@ def _net2net(config: ExperimentConfig, model: Transformer) -> _Part:
         notes += more
         params["cond_stage_key"] = _KEYS[kind]
     target = "taming.models.cond_transformer.Net2NetTransformer"
-    return state, {"target": target, "params": params}, notes + tokens.notes
+    unused = unused_positions(model.prior)
+    return state, {"target": target, "params": params}, (*notes, *tokens.notes, *([unused] if unused else []))

@@ -15,7 +15,14 @@ from vqgan_cli.core.interop.taming_condition import Condition, with_coordinates
 from vqgan_cli.core.interop.taming_names import gpt_to_taming
 from vqgan_cli.core.models.priors import Prior, sequence_order
 
-__all__ = ["ConditionTokens", "condition_tokens", "gpt_description", "gpt_tensors", "permuter"]
+__all__ = [
+    "ConditionTokens",
+    "condition_tokens",
+    "gpt_description",
+    "gpt_tensors",
+    "permuter",
+    "unused_positions",
+]
 
 _EXPRESSED = (
     "kind",
@@ -92,12 +99,20 @@ def gpt_tensors(prior: Prior) -> dict[str, Tensor]:
     }
     block = _block_size(prior)
     places = theirs["pos_emb"]  # [1, C + N - 1, D]
-    # No position is behind the last input. Where theirs have one, it is never used nor trained, and stays at zero.
+    # Ours end with the last input. Theirs with maps have one more, which no gradient and no decay ever moves from zero.
     theirs["pos_emb"] = torch.cat((places, places.new_zeros(1, block - places.shape[1], places.shape[2])), 1)
     mask = torch.ones(block, block).tril_()
     mask[: config.bidirectional_prefix, : config.bidirectional_prefix] = 1
     # One tensor under all names: a torch file holds it once.
     return theirs | {f"blocks.{index}.attn.mask": mask[None, None] for index in range(config.layers)}
+
+
+def unused_positions(prior: Prior) -> str:
+    """What to say of positions that no input has; empty where there are none."""
+    used, block = prior.spec.condition_length + prior.spec.cells - 1, _block_size(prior)
+    if used == block:
+        return ""
+    return f"position {block} of pos_emb is behind the last input and zeros, as its training starts and leaves it"
 
 
 def gpt_description(prior: Prior) -> dict[str, Any]:
