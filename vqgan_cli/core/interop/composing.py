@@ -167,6 +167,7 @@ def _config(imported: Imported, name: str) -> ExperimentConfig:
         raw["condition"] = given.model_dump()
         raw["transformer"] = transformer.config.model_dump()
         raw["sampling"] = transformer.sampling.model_dump()
+        raw["train_transformer"] = {"pkeep": transformer.pkeep}
     return ExperimentConfig.model_validate(raw)
 
 
