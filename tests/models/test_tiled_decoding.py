@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.models import tiled_decoding
-from vqgan_cli.core.models.tiled_decoding import decode_tiled
+from vqgan_cli.core.models.tiled_decoding import decode_in_tiles, decode_tiled
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 HEIGHT, WIDTH = 48, 96  # cells
@@ -85,6 +85,17 @@ def test_tiles_see_all_that_they_need(
 ) -> None:
     """With the statistics of the whole picture, tiled and untiled decoding are one and the same."""
     module = tokenizer(**changes)
+    expected = decoded_whole(module, scene, monkeypatch)
+    for share in (2, 5, 13):
+        tiled = decode_tiled(module, scene, max_activations=WHOLE // share)
+        if tiled.ndim == 3:  # classes: a pixel of a near tie may change its own
+            assert (tiled == expected).float().mean() > 0.999
+        else:
+            torch.testing.assert_close(tiled, expected, atol=2e-4, rtol=0)
+
+
+def decoded_whole(module: Tokenizer, codes: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """The whole picture, whose true statistics from now on take the place of those from patches."""
     whole: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def remember(norm: nn.GroupNorm, args: tuple[Tensor], _: Tensor) -> None:
@@ -94,16 +105,13 @@ def test_tiles_see_all_that_they_need(
 
     norms = [module for module in module.decoder.modules() if isinstance(module, nn.GroupNorm)]
     handles = [norm.register_forward_hook(remember) for norm in norms]
-    expected = module.decode(scene)
+    expected = module.decode(codes)
     for handle in handles:
         handle.remove()
-    monkeypatch.setattr(tiled_decoding, "_statistics", lambda *_: whole)
-    for share in (2, 5, 13):
-        tiled = decode_tiled(module, scene, max_activations=WHOLE // share)
-        if tiled.ndim == 3:  # classes: a pixel of a near tie may change its own
-            assert (tiled == expected).float().mean() > 0.999
-        else:
-            torch.testing.assert_close(tiled, expected, atol=2e-4, rtol=0)
+    monkeypatch.setattr(
+        tiled_decoding, "statistics_of", lambda norms, run, patches, margin: (whole, run(patches))
+    )
+    return expected
 
 
 @pytest.mark.parametrize("share", [2, 5])
@@ -128,3 +136,68 @@ def test_no_seams(scene: Tensor, share: int) -> None:
         steps = error.diff(dim=axis).abs().mean([0, 1, 5 - axis])  # between a row or column and the next
         for place in places:
             assert steps[place - 1] <= steps.quantile(0.98)
+
+
+WITHOUT_ATTENTION = {"attention_resolutions": (), "mid_attention": False}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"in_channels": 5, "out_channels": 5}], ids=["picture", "label maps"]
+)
+@pytest.mark.parametrize(
+    ("activations", "cells"),
+    [(WHOLE, 2**16), (WHOLE // 7, 2**16), (WHOLE, 2**10), (WHOLE // 40, 2**10)],
+    ids=["whole", "tiles", "regions", "regions in tiles"],
+)
+def test_each_pixel_comes_once(
+    scene: Tensor, changes: dict[str, object], activations: int, cells: int
+) -> None:
+    """Invariant; and the parts make up the picture of `decode_tiled`."""
+    module = tokenizer(**changes)
+    codes = scene[:, :37, :83]
+    picture = decode_tiled(module, codes, max_activations=activations, max_cells=cells)
+    times = torch.zeros(picture.shape[-2:], dtype=torch.int64)
+    for top, left, pixels in decode_in_tiles(module, codes, max_activations=activations, max_cells=cells):
+        height, width = pixels.shape[-2:]
+        times[top : top + height, left : left + width] += 1
+        assert torch.equal(pixels, picture[..., top : top + height, left : left + width])
+    assert (times == 1).all()
+
+
+@pytest.mark.parametrize("share", [1, 5])
+def test_regions_see_all_that_they_need(scene: Tensor, monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """Without attention, with the statistics of the whole picture, regions are the whole picture's."""
+    module = tokenizer(**WITHOUT_ATTENTION)
+    estimated = decode_tiled(module, scene, max_activations=WHOLE // share, max_cells=2**10)
+    expected = decoded_whole(module, scene, monkeypatch)
+    tiled = decode_tiled(module, scene, max_activations=WHOLE // share, max_cells=2**10)
+    torch.testing.assert_close(tiled, expected, atol=2e-4, rtol=0)
+    # Statistics from patches are not far from those.
+    assert 0 < (estimated - expected).square().mean() < 0.1 * expected.var()
+
+
+def test_attention_looks_at_the_whole_up_to_a_number_of_cells(scene: Tensor) -> None:
+    module = tokenizer()
+    whole = decode_tiled(module, scene, max_activations=WHOLE // 3)
+    assert torch.equal(
+        decode_tiled(module, scene, max_activations=WHOLE // 3, max_cells=scene.numel()), whole
+    )
+    assert not torch.equal(
+        decode_tiled(module, scene, max_activations=WHOLE // 3, max_cells=scene.numel() - 1), whole
+    )
+
+
+def test_regions_have_no_seams(scene: Tensor) -> None:
+    """Their attention sees less. What that changes, changes no faster where regions meet than elsewhere."""
+    module = tokenizer()
+    whole = module.decode(scene)
+    error = decode_tiled(module, scene, max_cells=2**10) - whole
+    assert 0 < error.square().mean() < 0.2 * whole.var()
+    for axis, borders in ((2, (16, 32)), (3, (16, 32, 48, 64, 80))):  # cells: regions of 16 by 16
+        steps = error.diff(dim=axis).abs().mean([0, 1, 5 - axis])
+        near = torch.zeros_like(steps, dtype=torch.bool)
+        for border in borders:
+            for edge in (-tiled_decoding._FADE, 0, tiled_decoding._FADE):
+                near[(border + edge) * 4 - 1] = True
+        assert steps[near].mean() < 1.1 * steps[~near].mean()
+        assert steps[near].max() <= steps.quantile(0.99)
