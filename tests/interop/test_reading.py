@@ -258,6 +258,13 @@ def test_the_content_tells_the_kind_not_the_name(tmp_path: Path) -> None:
         assert foreign.values == {"metadata": {"note": "x" * note}}
 
 
+def test_a_text_with_a_brace_is_no_safetensors(tmp_path: Path) -> None:
+    """Oracle: closed form. The first 8 bytes must be the length of a header as well."""
+    (tmp_path / "x.ckpt").write_text('weights {"a": 1}')
+    with pytest.raises(ModelError, match="no checkpoint"):
+        read_foreign(tmp_path / "x.ckpt")
+
+
 def test_damaged_safetensors(tmp_path: Path) -> None:
     """Oracle: invariant. A file without its end is never read, wherever it is cut."""
     save_file(STATE, tmp_path / "x.safetensors")
