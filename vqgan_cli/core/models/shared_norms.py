@@ -80,10 +80,7 @@ def _replaced(
     norms: Iterable[nn.Module], function: Callable[[nn.GroupNorm, Tensor], Tensor]
 ) -> Iterator[None]:
     """Let a function of the norm and its input replace what norms give."""
-    handles = [
-        norm.register_forward_hook(lambda norm, args, _: function(norm, args[0]))  # type: ignore[arg-type]
-        for norm in norms
-    ]
+    handles = [norm.register_forward_hook(lambda norm, args, _: function(norm, args[0])) for norm in norms]
     try:
         yield
     finally:
