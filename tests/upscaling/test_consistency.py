@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vqgan_cli.core.data.maps import enlarge, shrink
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
-from vqgan_cli.core.upscaling.consistency import back_projected, consistency
+from vqgan_cli.core.upscaling.consistency import back_project, consistency
+from vqgan_cli.core.upscaling.scratch import Scratch
 
 LARGE = SYNTHETIC_SETS["faces"].draw(0, 0, 96, 64).image
 
@@ -24,18 +26,20 @@ def test_consistency() -> None:
 
 @pytest.mark.parametrize("filter_", ["bicubic", "lanczos", "box"])
 @pytest.mark.parametrize("factor", [2, 4])
-def test_back_projection(filter_: str, factor: int) -> None:
+def test_back_projection(filter_: str, factor: int, tmp_path: Path) -> None:
     """Invariant: the small version of the result is the small picture, at 40 dB or more; invented detail stays."""
     small = shrink(LARGE, factor, filter_)
     noise = np.random.default_rng(0).normal(0, 20, LARGE.shape)
     guess = np.clip(np.rint(LARGE[:, ::-1] * 0.5 + 60 + noise), 0, 255).astype(np.uint8)
     assert consistency(guess, small, factor, filter_) < 20
-    result = back_projected(guess, small, factor, filter_)
+    result = guess.copy()
+    back_project(result, small, factor, filter_, Scratch(tmp_path))
     assert consistency(result, small, factor, filter_) > 40
     detail = result - enlarge(small, 96, 64).astype(float)
     assert detail.std() > 5
 
 
-def test_nothing_to_correct() -> None:
-    small = shrink(LARGE, 4, "bicubic")
-    assert np.array_equal(back_projected(LARGE, small, 4, "bicubic"), LARGE)
+def test_nothing_to_correct(tmp_path: Path) -> None:
+    result = LARGE.copy()
+    back_project(result, shrink(LARGE, 4, "bicubic"), 4, "bicubic", Scratch(tmp_path))
+    assert np.array_equal(result, LARGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -12,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vqgan_cli.core.artifacts import Transformer, load_transformer
-from vqgan_cli.core.data.attributes import Attributes, read_with_attributes, write_with_attributes
+from vqgan_cli.core.data.attributes import Attributes, read_with_attributes
 from vqgan_cli.core.data.images import OUTPUT_SUFFIXES
 from vqgan_cli.core.data.listing import find_images
-from vqgan_cli.core.data.maps import enlarge
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError
 from vqgan_cli.core.files import require_writable_folder
@@ -24,7 +24,9 @@ from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
 from vqgan_cli.core.upscaling.comparison import compare, perceptual_network, read_reference
 from vqgan_cli.core.upscaling.consistency import consistency
+from vqgan_cli.core.upscaling.scratch import Scratch
 from vqgan_cli.core.upscaling.upscaler import Upscaler
+from vqgan_cli.core.upscaling.writing import too_large, write_upscaled
 
 __all__ = ["STANDARD", "UpscaleOptions", "UpscaleResult", "Upscaled", "upscale"]
 
@@ -136,6 +138,7 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
             settings,
             options.precision,
             stop,
+            _room(jobs),
             reconstruct=options.tokenizer_only,
             consistent=options.consistent,
         )
@@ -147,6 +150,7 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
         for job in jobs:
             try:
                 small, attributes = read_with_attributes(job.path)
+                _require_format(job, small, total)
             except ImageError as error:
                 if len(jobs) == 1:
                     raise
@@ -165,6 +169,14 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
                 images.append(result)
                 reporter.info(_line(result))
     return UpscaleResult(images, failed)
+
+
+def _require_format(job: _Job, small: Picture, factor: int) -> None:
+    """Raise ImageError if the format cannot hold the result, before anything is drawn."""
+    for target in job.targets:
+        size = (small.shape[0] * factor, small.shape[1] * factor)
+        if target is not None and (reason := too_large(target, *size)):
+            raise ImageError(job.path, f"{reason}; name a .png with -o")
 
 
 def _drawn(
@@ -277,20 +289,23 @@ def _references(options: UpscaleOptions, jobs: list[_Job]) -> dict[str, Path]:
 
 
 def _write(picture: Picture, target: Path | None, attributes: Attributes, reporter: Reporter) -> None:
-    if attributes.alpha is not None:
-        alpha = np.repeat(attributes.alpha[..., None], 3, axis=2)
-        alpha = enlarge(alpha, *picture.shape[:2])[..., 0]
-        attributes = Attributes(np.ascontiguousarray(alpha), attributes.exif, attributes.icc)
     if target is not None:
-        lost = write_with_attributes(target, picture, attributes)
+        lost = write_upscaled(target, picture, attributes)
         if lost:
             reporter.warning(f"{target.suffix} cannot hold {' and '.join(lost)}; write a .png to keep it")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        write_with_attributes(path, picture, attributes)
-        sys.stdout.buffer.write(path.read_bytes())
+        write_upscaled(path, picture, attributes)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def _room(jobs: list[_Job]) -> Scratch:
+    """For pictures that are larger than memory: on the disk of the results."""
+    target = jobs[0].targets[0]
+    return Scratch(Path(tempfile.gettempdir()) if target is None else target.parent)
 
 
 def _line(result: Upscaled) -> str:

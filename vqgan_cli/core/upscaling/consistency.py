@@ -2,7 +2,7 @@
 
 A sampled picture invents its details, and may shift what was given as well. Back-projection (Irani and Peleg 1991) adds
 to it, again and again, the enlarged difference between the given picture and its own small version: low frequencies
-become those of the given picture, invented details stay.
+become those of the given picture, invented details stay. All of it goes band by band, as the picture may be on disk.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from vqgan_cli.core.data.maps import enlarge, shrink
+from vqgan_cli.core.upscaling.bands import enlarged, shrunk
+from vqgan_cli.core.upscaling.scratch import Scratch
 
-__all__ = ["back_projected", "consistency"]
+__all__ = ["back_project", "consistency"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -31,25 +32,35 @@ def consistency(large: Picture, small: Picture, factor: int, filter_: str) -> fl
         factor: of the sizes.
         filter_: ``bicubic``, ``lanczos`` or ``box``, which makes the small version.
     """
-    difference = shrink(large, factor, filter_).astype(np.float64) - small
-    error = float(np.square(difference).mean())
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    error = 0
+    for first, band in shrunk(large, factor, filter_):
+        difference = band.astype(np.int64) - small[first : first + len(band)]
+        error += int(np.square(difference).sum())
+    return math.inf if error == 0 else 10 * math.log10(255**2 * small.size / error)
 
 
-def back_projected(large: Picture, small: Picture, factor: int, filter_: str) -> Picture:
-    """The large picture, changed so that its small version is the small picture; arguments as of `consistency`."""
-    result = large
+def back_project(large: Picture, small: Picture, factor: int, filter_: str, scratch: Scratch) -> None:
+    """Change the large picture in place, so that its small version is the small picture.
+
+    Args:
+        large: as of `consistency`.
+        small: as of `consistency`.
+        factor: as of `consistency`.
+        filter_: as of `consistency`.
+        scratch: room for two pictures of the size of ``small``.
+    """
+    # Pillow filters 8 bits without sign: what is missing and what is too much are enlarged apart.
+    missing, surplus = (scratch.picture(*small.shape[:2]) for _ in range(2))
     for _ in range(_ROUNDS):
-        if consistency(result, small, factor, filter_) >= _ENOUGH:
-            break
-        # Pillow filters 8 bits without sign: what is missing and what is too much are enlarged apart.
-        difference = small.astype(np.int16) - shrink(result, factor, filter_)
-        height, width = result.shape[:2]
-        raised = enlarge(_packed(difference.clip(0, 255)), height, width).astype(np.int16)
-        lowered = enlarge(_packed((-difference).clip(0, 255)), height, width).astype(np.int16)
-        result = _packed((result.astype(np.int16) + raised - lowered).clip(0, 255))
-    return result
-
-
-def _packed(values: npt.NDArray[np.int16]) -> Picture:
-    return values.astype(np.uint8)
+        if consistency(large, small, factor, filter_) >= _ENOUGH:
+            return
+        for first, band in shrunk(large, factor, filter_):
+            rows = slice(first, first + len(band))
+            difference = small[rows].astype(np.int16) - band
+            missing[rows] = difference.clip(0, 255)
+            surplus[rows] = (-difference).clip(0, 255)
+        for (top, raised), (_, lowered) in zip(
+            enlarged(missing, factor), enlarged(surplus, factor), strict=True
+        ):
+            rows = slice(top, top + len(raised))
+            large[rows] = (large[rows].astype(np.int16) + raised - lowered).clip(0, 255)

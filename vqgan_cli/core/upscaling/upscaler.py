@@ -9,15 +9,16 @@ import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.artifacts import Transformer
-from vqgan_cli.core.data.maps import enlarge
 from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.errors import MemoryLimitError, StoppedError
-from vqgan_cli.core.models.tiled_decoding import decode_tiled
+from vqgan_cli.core.models.tiled_decoding import decode_in_tiles
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.tiled_encoding import encode_tiled
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.upscaling.consistency import back_projected
+from vqgan_cli.core.upscaling.bands import enlarged
+from vqgan_cli.core.upscaling.consistency import back_project
+from vqgan_cli.core.upscaling.scratch import Scratch
 
 __all__ = ["Upscaler"]
 
@@ -34,6 +35,7 @@ class Upscaler:
         reconstruct: bicubic enlargement passed through the tokenizer, without the prior: the baseline.
         consistent: back-project each result, so that its small version is the picture given.
         stop: ends the work between two codes.
+        scratch: room for pictures, which may be larger than memory.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Upscaler:
         settings: SamplingSettings,
         precision: str,
         stop: StopRequest,
+        scratch: Scratch,
         *,
         reconstruct: bool = False,
         consistent: bool = False,
@@ -51,6 +54,7 @@ class Upscaler:
         self._settings = settings
         self._precision = precision
         self._stop = stop
+        self._scratch = scratch
         self._reconstruct = reconstruct
         self._consistent = consistent
         self._encoder = model.map_encoder
@@ -67,7 +71,7 @@ class Upscaler:
         return rows, columns
 
     def enlarge(self, small: Picture, number: int, watch: Callable[[int], None]) -> Picture:
-        """Draw the large picture, uint8 [H * factor, W * factor, 3].
+        """Draw the large picture, uint8 [H * factor, W * factor, 3], where it is large in a file.
 
         Args:
             small: uint8 [H, W, 3].
@@ -77,11 +81,13 @@ class Upscaler:
         Raises:
             StoppedError: asked to stop.
             MemoryLimitError: the device's memory is exhausted.
+            OutputError: the disk has no room.
         """
         height, width = small.shape[0] * self.factor, small.shape[1] * self.factor
         f = self._encoder.downsampling
         grid = self.grid(small.shape)
-        padded = _mirrored(enlarge(small, height, width), grid[0] * f, grid[1] * f)
+        padded = self._scratch.picture(grid[0] * f, grid[1] * f)
+        _fill_mirrored(padded, small, self.factor)
         try:
             with autocast_for(self._device, self._precision):
                 given = self._codes(padded) if self._reconstruct else self._encoder.encode_large(padded)
@@ -89,14 +95,23 @@ class Upscaler:
             if not self._reconstruct:
                 codes = self._draw(codes, grid, number, watch)
             with autocast_for(self._device, self._precision):
-                picture = to_arrays(decode_tiled(self._model.tokenizer, codes))[0]
+                picture = self._decoded(codes, height, width)
         except torch.OutOfMemoryError as error:
             raise MemoryLimitError(
                 f"out of memory on {self._device} with a picture of {height}x{width}",
                 hint="try --max-batch 1 or --precision bf16",
             ) from error
-        picture = np.ascontiguousarray(picture[:height, :width])
-        return back_projected(picture, small, self.factor, self.filter) if self._consistent else picture
+        if self._consistent:
+            back_project(picture, small, self.factor, self.filter, self._scratch)
+        return picture
+
+    def _decoded(self, codes: torch.Tensor, height: int, width: int) -> Picture:
+        """The upper left part of the picture of codes [1, h, w]."""
+        picture = self._scratch.picture(height, width)
+        for top, left, pixels in decode_in_tiles(self._model.tokenizer, codes):
+            part = picture[top : top + pixels.shape[-2], left : left + pixels.shape[-1]]
+            part[:] = to_arrays(pixels)[0][: part.shape[0], : part.shape[1]]
+        return picture
 
     def _draw(
         self,
@@ -135,7 +150,14 @@ class Upscaler:
         return encode_tiled(picture, tokenizer.downsampling, encode)
 
 
-def _mirrored(picture: Picture, height: int, width: int) -> Picture:
-    """Grow to a size at the lower right by mirroring, which gives the model a likely surrounding."""
-    rows, columns = height - picture.shape[0], width - picture.shape[1]
-    return np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="symmetric")
+def _fill_mirrored(padded: Picture, small: Picture, factor: int) -> None:
+    """Fill with the enlarged picture, grown at the lower right by mirroring: for the model a likely surrounding."""
+    (height, width), f = small.shape[:2], factor
+    rows, columns = (
+        np.pad(np.arange(side * f), (0, whole - side * f), mode="symmetric")
+        for side, whole in zip((height, width), padded.shape[:2], strict=True)
+    )
+    for top, band in enlarged(small, f):
+        padded[top : top + len(band)] = band[:, columns]
+    for row in range(height * f, len(padded)):
+        padded[row] = padded[rows[row]]
