@@ -113,7 +113,13 @@ def main() -> None:
     """Runs the command line of this process and exits with its code."""
     # For as long as no recipe has a better answer, such as during the import of torch.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-    sys.exit(run())
+    code = run()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Of several processes: everything is written, and taking gloo's threads down may abort the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _debug() -> bool:

@@ -111,7 +111,6 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
         columns = max(1, round((shown * largest[0] / largest[1]) ** 0.5))
         write_image(targets[0], contact_sheet(cells, columns=columns), quality=options.quality)
     state.wait_for_everyone()
-    state.destroy_process_group()  # its threads may abort a process that exits with them
     return targets
 
 

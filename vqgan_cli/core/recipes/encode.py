@@ -144,7 +144,6 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
             state.wait_for_everyone()
             failed = writer.finalise() if state.is_main_process else []
     state.wait_for_everyone()
-    state.destroy_process_group()  # its threads may abort a process that exits with them
     return EncodeResult(count - len(failed), failed)
 
 
