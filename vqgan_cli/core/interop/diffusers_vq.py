@@ -15,6 +15,7 @@ from torch import Tensor
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.errors import ModelError
 from vqgan_cli.core.interop.architecture import image_size, read_tokenizer_config
+from vqgan_cli.core.interop.exported import DESCRIPTION_FILE
 from vqgan_cli.core.interop.foreign import Foreign, Ledger
 from vqgan_cli.core.interop.imported import FirstStage, Imported
 from vqgan_cli.core.interop.layouts import Layout
@@ -64,7 +65,8 @@ def _convert(foreign: Foreign, ledger: Ledger) -> Imported:
         notes.append(
             "without a config.json, GroupNorm is taken to have 32 groups and the activation to be silu"
         )
-    if described.get("lookup_from_codebook"):
+    # Our own exports set it too, so that diffusers decodes codes, and have pixels in [-1, 1].
+    if described.get("lookup_from_codebook") and not (foreign.path / DESCRIPTION_FILE).is_file():
         config = config.model_copy(update={"pixel_range": "unit"})
         notes.append(
             "lookup_from_codebook marks a tokenizer of aMUSEd, whose pixels are in [0, 1]; if those of this one are in "

@@ -15,7 +15,19 @@ from vqgan_cli.core.config import ExperimentConfig, QuantizerConfig, TokenizerCo
 from vqgan_cli.core.errors import ModelError
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["Source", "Written", "codebook_of", "refusal", "refuse", "unexpressed", "unheld_tokenizer"]
+__all__ = [
+    "DESCRIPTION_FILE",
+    "Source",
+    "Written",
+    "codebook_of",
+    "refusal",
+    "refuse",
+    "unexpressed",
+    "unheld_tokenizer",
+]
+
+DESCRIPTION_FILE = "export.json"
+"""Beside the files of an export: where they come from, and what goes in and comes out."""
 
 
 @dataclass(frozen=True)

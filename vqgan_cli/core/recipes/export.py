@@ -22,15 +22,12 @@ from vqgan_cli.core.files import require_writable_folder, staged_folder
 from vqgan_cli.core.interop.export_diffusers import write_diffusers
 from vqgan_cli.core.interop.export_onnx import DEFAULT_OPSET, write_onnx
 from vqgan_cli.core.interop.export_taming import write_taming
-from vqgan_cli.core.interop.exported import Source, Written
+from vqgan_cli.core.interop.exported import DESCRIPTION_FILE, Source, Written
 from vqgan_cli.core.reporting import Reporter
 
-__all__ = ["DESCRIPTION_FILE", "TARGETS", "ExportOptions", "ExportResult", "Part", "export"]
+__all__ = ["TARGETS", "ExportOptions", "ExportResult", "Part", "export"]
 
 Part = Literal["all", "tokenizer", "condition"]
-
-DESCRIPTION_FILE = "export.json"
-"""Beside the files: where they come from, and what goes in and comes out."""
 
 TARGETS: dict[str, Callable[..., Written]] = {
     "diffusers": write_diffusers,
