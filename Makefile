@@ -3,6 +3,7 @@
 #   make demo      train a small tokenizer and transformer on synthetic faces, make new faces
 #   make test      the tests that take seconds
 #   make test-all  those that take minutes or install packages as well
+#   make faults    the tests that cause faults, and a table of them
 #   make check     formatting, lint, types
 #   make bench     images per second of training, encoding and decoding the demo's tokenizer
 #   make fix       repair formatting and what the linter can
@@ -23,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DEMO := runs/demo
 
-.PHONY: help demo test test-all check fix bench clean
+.PHONY: help demo test test-all faults check fix bench clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -65,11 +66,17 @@ bench: $(STAMP)
 	$(BIN)/vqgan encode synthetic:faces --limit 512 --ae runs/bench --out runs/bench/codes.npy --force
 	$(BIN)/vqgan decode runs/bench/codes.npy --ae runs/bench --out runs/bench/decoded --force
 
+# A file of tests stays in one process, whose fixtures its tests share.
+JOBS ?= 2
+
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-all: $(STAMP)
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -m "" -n $(JOBS) --dist loadfile
+
+faults: $(STAMP)
+	$(BIN)/pytest -m fault --faults
 
 check: $(STAMP)
 	$(BIN)/ruff format --check

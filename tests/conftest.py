@@ -7,12 +7,54 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from tests.fault_rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 
 RunVqgan = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Collected(NamedTuple):
+    """A test and the faults that it causes, numbers and commands, from ``@pytest.mark.fault(8, "encode")``."""
+
+    name: str
+    faults: list[tuple[int, tuple[str, ...]]]
+
+
+COLLECTED: list[Collected] = []
+"""All tests that cause faults, those too that a run leaves out as slow."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--faults", action="store_true", help="print which tests caused which faults, and their seconds"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        faults = [(mark.args[0], mark.args[1:]) for mark in item.iter_markers("fault")]
+        COLLECTED.extend([Collected(item.nodeid, faults)] if faults else [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--faults"):
+        return
+    seconds: dict[str, float] = {}
+    for outcome in ("passed", "failed", "error", ""):  # "" has set-up and tear-down
+        for report in terminalreporter.getreports(outcome):
+            seconds[report.nodeid] = seconds.get(report.nodeid, 0) + report.duration
+    for number, row in ROWS.items():
+        terminalreporter.write_line(f"{number}. {row.what}")
+        for test in COLLECTED:
+            for commands in [commands for fault, commands in test.faults if fault == number]:
+                took = f"{seconds[test.name]:.1f} s" if test.name in seconds else "not run"
+                terminalreporter.write_line(f"    {', '.join(commands)}: {test.name} ({took})")
 
 
 @pytest.fixture(scope="session", autouse=True)

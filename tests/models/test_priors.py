@@ -168,3 +168,15 @@ def test_a_bidirectional_prefix_reaches_within_the_condition_only(prefix: int) -
     assert torch.equal(prior.hidden((codes[:, :-1] + 1) % 20, condition, 0, None)[:, :12], plain)
     first = prior(codes[:, :0], condition)
     assert not torch.allclose(prior(codes[:, :0], changed), first)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama"])
+def test_codes_of_a_condition_have_places(kind: str) -> None:
+    """Invariant: the same codes in other cells are another condition, which shows in the first code of the image."""
+    prior = tiny(kind, "codes", bidirectional_prefix=12)
+    codes, condition = inputs(prior)
+    condition[:, :2] = torch.tensor([3, 4])
+    with torch.inference_mode():
+        first = prior(codes[:, :0], condition)
+        condition[:, :2] = torch.tensor([4, 3])
+        assert not torch.allclose(prior(codes[:, :0], condition), first, atol=0.1)

@@ -20,8 +20,11 @@ __all__ = ["Llama"]
 
 
 class Llama(Prior):
-    """Decoder with relative 2-D positions. At condition positions cos = sin = 0, as in the published models, so that
-    their queries and keys are zero vectors: they are seen equally from everywhere.
+    """Decoder with relative 2-D positions.
+
+    At the one token of a class cos = sin = 0, as in the published models, so that its query and key are zero vectors:
+    it is seen equally from everywhere. The codes of a condition have the positions of their cells, the same as the
+    image codes there, so that a cell finds what the condition says of its place.
     """
 
     rotary: Tensor
@@ -110,8 +113,9 @@ def _rotary(config: TransformerConfig, spec: PriorSpec) -> Tensor:
     """
     head = config.width // config.heads
     frequencies = config.rope_base ** (-torch.arange(head // 4) * 2.0 / (head // 2))
-    cells = torch.from_numpy(sequence_order(config.order, *spec.grid))
-    rows, columns = cells // spec.grid[1], cells % spec.grid[1]
+    rows, columns = torch.arange(spec.cells) // spec.grid[1], torch.arange(spec.cells) % spec.grid[1]
     angles = torch.cat((rows[:, None] * frequencies, columns[:, None] * frequencies), 1)  # [N, Dh/2]
-    image = torch.stack((angles.cos(), angles.sin()), -1)
-    return torch.cat((torch.zeros(spec.condition_length, *image.shape[1:]), image))
+    cells = torch.stack((angles.cos(), angles.sin()), -1)
+    image = cells[torch.from_numpy(sequence_order(config.order, *spec.grid))]
+    condition = cells if spec.condition == "codes" else torch.zeros(spec.condition_length, *cells.shape[1:])
+    return torch.cat((condition, image))
