@@ -121,7 +121,6 @@ def test_tokenizer_of_label_maps_gets_new_colours(tmp_path: Path) -> None:
         # A model whose one token is another row comes in with a table for that token alone.
         ("__is_unconditional__", {}, {"sos_token": 5}),
         (CLASSES, {}, {"cond_stage_key": "class_label"}),
-        # So do coordinates, which are rounded otherwise here.
         (COORDINATES, MAPS | {"prefix": CELLS**2}, {"cond_stage_key": "coord"}),
         (DEPTH, MAPS | {"condition": files.tokenizer(channels=1)}, {"cond_stage_key": "depth"}),
         ("__is_first_stage__", MAPS, {"cond_stage_key": "edges"}),
@@ -270,14 +269,8 @@ def test_transformers_it_cannot_hold(spec: PriorSpec, config: dict[str, Any], re
             True,
             r"condition\.tokenizer 'none' with segmentation \(only own\)",
         ),
-        (
-            {"kind": "coordinates", "tokenizer": "none"},
-            PriorSpec(24, (8, 8), "codes", 24),
-            True,
-            r"coordinates as counted here \(it rounds",
-        ),
     ],
-    ids=["classes", "unconditional", "labels", "coordinates"],
+    ids=["classes", "unconditional", "labels"],
 )
 def test_conditions_it_cannot_hold(
     condition: dict[str, Any], spec: PriorSpec, shared: bool, reason: str, tmp_path: Path
@@ -291,7 +284,7 @@ def test_conditions_it_cannot_hold(
             "transformer": {"layers": 1, "heads": 2, "width": 16, "shared_vocabulary": shared},
         }
     )
-    maps = MapsConfig(classes=5, coordinate_levels=24)
+    maps = MapsConfig(classes=5)
     config = config.model_copy(update={"data": config.data.model_copy(update={"maps": maps})})
     encoder = None
     if spec.condition == "codes":

@@ -17,6 +17,7 @@ from torch import Tensor
 from tests.interop import taming_files as files
 from tests.interop.taming_files import convert
 from vqgan_cli.core.condition import MapEncoder
+from vqgan_cli.core.config import MapsConfig
 from vqgan_cli.core.data.maps import build_map_kind
 from vqgan_cli.core.errors import ModelError, UsageError
 from vqgan_cli.core.interop.imported import FirstStage, Imported
@@ -287,27 +288,18 @@ def test_coordinates(steps: int) -> None:
     assert (condition.kind, condition.tokenizer, condition.dropout) == ("coordinates", "none", 0.0)
 
 
-def test_coordinates_of_larger_images_are_nearly_those_of_the_original() -> None:
-    """Oracle: the original's formula at the published size and above; the bound is what the note says."""
-    shapes = files.gpt(width=8, vocabulary=1024, block=512)
-    shapes |= files.below(
-        "first_stage_model.", files.tokenizer(ch_mult=(1, 1, 1, 1, 1), attention=(), codes=1024)
-    )
-    tensors = files.causal(files.random(shapes))
-    tensors["transformer.tok_emb.weight"] = torch.arange(1024.0)[:, None].expand(-1, 8).contiguous()
-    imported, _ = convert(tensors, yaml(("CoordStage", {"n_embed": 1024, "down_factor": 16})))
-    assert imported.transformer is not None
-    rows = imported.transformer.state["cond_emb.weight"][:, 0].long()
-    for side, bound in ((256, 0), (384, 1), (512, 2), (1024, 2)):
-        apart = rows[our_coordinates(imported, side)] - their_coordinates(side, 16, 1024)
-        assert int(apart.abs().max()) <= bound
-    assert "up to 3 off" in imported.notes[-1]
-    assert imported.maps.coordinate_levels == 2048
+@pytest.mark.parametrize("f", [4, 16])
+def test_coordinates_of_larger_images_are_those_of_the_original(f: int) -> None:
+    """Oracle: the original's formula at the published size and at others."""
+    kind = build_map_kind("coordinates", MapsConfig(coordinate_levels=1024))
+    for side in (256, 384, 512, 1024):
+        found = MapEncoder(kind, None, f).encode([kind.compute(np.zeros((side, side, 3), np.uint8))])
+        assert torch.equal(torch.from_numpy(found).flatten(1), their_coordinates(side, f, 1024))
 
 
 def test_coordinates_beyond_the_table_are_refused() -> None:
     tensors = checkpoint(block=2 * CELLS**2)
-    with pytest.raises(ModelError, match="200 steps, and the transformer's table 24 rows"):
+    with pytest.raises(ModelError, match="table of 24 tokens: too few for 24 codes of images and 200 of the"):
         convert(tensors, yaml(("CoordStage", {"n_embed": 200, "down_factor": 4})))
     with pytest.raises(ModelError, match="condition has 2x2 codes and the image 4x4"):
         convert(tensors, yaml(("CoordStage", {"n_embed": 24, "down_factor": 8})))
@@ -496,7 +488,7 @@ def test_published_models_without_values_and_without_their_yaml(name: str) -> No
     assert stage is not None
     assert (stage.config.heads, stage.condition.kind, imported.image_size) == (heads, kind, 256)
     assert stage.spec.grid == (16, 16)
-    assert stage.spec.condition_size == {"class": 1000, "none": 0, "coordinates": 2048}.get(kind, 1024)
+    assert stage.spec.condition_size == {"class": 1000, "none": 0, "coordinates": 1024}.get(kind, 1024)
     ours = sum(tensor.numel() for part, tensor in stage.state.items() if part != "cond_emb.weight")
     # The position of the last code is cut, where the file has one.
     cut = sizes["block"] - stage.state["pos_emb"].shape[0]

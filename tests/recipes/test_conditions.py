@@ -395,7 +395,7 @@ def test_wrong_completion(arguments: list[str], reason: str, plain: Path, vqgan:
 
 
 def test_coordinates(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
-    """Closed form: the place of the pixel in the middle of each cell, at every size; no map has to be given."""
+    """Closed form: the mean place of the pixels of each cell, at every size; no map has to be given."""
     kind = {"condition__kind": "coordinates", "condition__tokenizer": "none", "data__resize": 64}
     kind |= {"train_transformer__augmentation": "ten-crop", "data__maps__coordinate_levels": 50}
     done = vqgan(*train(coarse.path, "run", 2, **kind))
@@ -405,8 +405,8 @@ def test_coordinates(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> No
     encoder = model.map_encoder
     assert encoder is not None
     codes = encoder.encode([encoder.map_kind.compute(np.zeros((64, 96, 3), np.uint8))])[0]
-    rows, columns = np.mgrid[4:64:8, 4:96:8]
-    assert np.array_equal(codes, (rows * 96 + columns) * 50 // (64 * 96))
+    rows, columns = np.mgrid[3.5:64:8, 3.5:96:8]
+    assert np.array_equal(codes, np.rint((rows * 96 + columns) * 50 / (64 * 96)))
     done = vqgan("generate", "-m", "run", "--size", "64x96", "-n", "1", "--device", "cpu")
     assert done.code == 0, done.err
     assert np.asarray(Image.open(tmp_path / "samples/0000.png")).shape == (64, 96, 3)

@@ -11,7 +11,6 @@ from torch import Tensor
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.interop.exported import refusal, refuse, unexpressed
-from vqgan_cli.core.interop.taming_condition import Condition, with_coordinates
 from vqgan_cli.core.interop.taming_names import gpt_to_taming
 from vqgan_cli.core.models.priors import Prior, sequence_order
 
@@ -167,15 +166,9 @@ def condition_tokens(config: ExperimentConfig, model: Transformer) -> ConditionT
         rows = (table == vectors[0]).all(1).nonzero()
         if len(rows):
             return ConditionTokens("none", "__is_unconditional__", sos=int(rows[0]))
-    elif kind == "coordinates":
-        steps = _steps_of_coordinates(config, model, vectors, table)
-        if steps:
-            params = {"n_embed": steps, "down_factor": model.tokenizer.downsampling}
-            return ConditionTokens(
-                "coord", {"target": "taming.modules.misc.coord.CoordStage", "params": params}
-            )
-        if by_number:
-            problem = "condition.kind coordinates as counted here (it rounds the place of a cell otherwise)"
+    elif by_number and kind == "coordinates":
+        params = {"n_embed": count, "down_factor": model.tokenizer.downsampling}
+        return ConditionTokens("coord", {"target": "taming.modules.misc.coord.CoordStage", "params": params})
     elif by_number and kind == "class":
         notes = (f"class {spec.null_token} is no class, for guidance",) if spec.null_condition else ()
         stage = {"target": "taming.modules.util.Labelator", "params": {"n_classes": count}}
@@ -187,23 +180,6 @@ def condition_tokens(config: ExperimentConfig, model: Transformer) -> ConditionT
     elif by_number:
         problem = f"condition.tokenizer {reader!r} with {kind} (only own)"
     raise refusal("taming-transformers", [problem], _HINT)
-
-
-def _steps_of_coordinates(
-    config: ExperimentConfig, model: Transformer, vectors: Tensor, table: Tensor
-) -> int:
-    """Steps of a ``CoordStage`` that gives each cell of the training images the vector that it has here; 0: none."""
-    spec, f = model.prior.spec, model.tokenizer.downsampling
-    steps = spec.condition_size
-    while steps:
-        if steps <= len(table):
-            # As an import does it, where our steps may be finer by a power of two.
-            made = with_coordinates(Condition(config.condition, steps), spec.grid[0] * f, f, len(table))
-            assert made.rows is not None
-            if made.size == spec.condition_size and torch.equal(vectors[: made.size], table[made.rows]):
-                return steps
-        steps = 0 if steps % 2 else steps // 2
-    return 0
 
 
 def _has_order(order: str, height: int, width: int) -> bool:

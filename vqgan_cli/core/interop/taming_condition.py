@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.config import ConditionConfig, MapKindName, MapsConfig
 from vqgan_cli.core.config.data import DataKind
-from vqgan_cli.core.data.maps import build_map_kind
 from vqgan_cli.core.errors import ModelError, UsageError, did_you_mean
 from vqgan_cli.core.interop.foreign import Foreign, Ledger
 from vqgan_cli.core.interop.imported import FirstStage
@@ -23,7 +18,7 @@ from vqgan_cli.core.interop.taming import MAP_KEYS, convert_tokenizer, maps_of
 from vqgan_cli.core.interop.taming_config import Described, number, validated
 from vqgan_cli.core.interop.taming_published import PublishedTransformer
 
-__all__ = ["PREFIX", "Condition", "read_condition", "with_coordinates"]
+__all__ = ["PREFIX", "Condition", "read_condition"]
 
 PREFIX = "cond_stage_model."
 """Of the tensors of the condition's tokenizer."""
@@ -86,7 +81,7 @@ def read_condition(
         first: the tokenizer of images, whose tensors are taken already; None if the file has none.
 
     Returns:
-        The condition; one of coordinates is still to be completed by `with_coordinates`.
+        The condition.
 
     Raises:
         UsageError: the kind is in no tensor and no config.
@@ -114,55 +109,8 @@ def read_condition(
     if kind == "class":
         return _of_classes(described, vocabulary, published)
     steps = int(number(described.params, "n_embed", vocabulary))
-    return Condition(validated(ConditionConfig, kind=kind, tokenizer="none", dropout=0.0), steps)
-
-
-def with_coordinates(condition: Condition, side: int, f: int, vocabulary: int) -> Condition:
-    """Complete a condition of coordinates, once the size of the images is known.
-
-    The original averages the places of a cell's pixels and rounds to the nearest step (`CoordStage`); here a cell has
-    the place of the pixel at its centre, rounded down (`Coordinates`). At the training size each of our steps stands
-    for the step that the original gives to the same cells, if ours are fine enough to tell these apart.
-
-    Args:
-        condition: of `read_condition`.
-        side: of the training images in pixels.
-        f: pixels of image side per cell.
-        vocabulary: rows of the transformer's table.
-
-    Raises:
-        ModelError: a step is beyond the table.
-    """
-    steps, pixels = condition.size, side * side
-    middles = np.arange(0, side, f) + (f - 1) / 2
-    theirs = np.rint(steps * (middles[:, None] * side + middles) / pixels).astype(np.int64)  # [h, w]
-    blank = np.zeros((side, side, 3), np.uint8)
-    levels = steps
-    while True:
-        kind = build_map_kind("coordinates", MapsConfig(coordinate_levels=levels))
-        ours = MapEncoder(kind, None, f).encode([kind.compute(blank)])[0]
-        told = np.unique(np.stack((ours.ravel(), theirs.ravel())), axis=1).shape[1] == len(np.unique(ours))
-        if told:
-            break
-        levels *= 2  # ends where each pixel has a level of its own
-    # Cells of other sizes have other levels too: the step there, if the image were of the training size.
-    between = steps * ((np.arange(levels) + 0.5) / levels - (side + 1) / (2 * pixels))
-    rows = np.rint(between).astype(np.int64).clip(0, steps - 1)
-    rows[ours.ravel()] = theirs.ravel()
-    if int(rows.max()) >= vocabulary:
-        raise ModelError(f"the coordinates have {steps} steps, and the transformer's table {vocabulary} rows")
-    apart = math.ceil(steps * (side + 1) / (2 * pixels))
-    note = (
-        f"its coordinates are rounded otherwise than here: images of {side}x{side} get the original's, in larger ones "
-        f"each of the {steps} steps may be up to {apart} off"
-    )
-    return dataclasses.replace(
-        condition,
-        size=levels,
-        rows=torch.from_numpy(rows),
-        maps=MapsConfig(coordinate_levels=levels),
-        notes=(*condition.notes, note),
-    )
+    config = validated(ConditionConfig, kind=kind, tokenizer="none", dropout=0.0)
+    return Condition(config, steps, maps=validated(MapsConfig, coordinate_levels=steps))
 
 
 def _kind(

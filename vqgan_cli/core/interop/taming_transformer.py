@@ -13,7 +13,7 @@ from vqgan_cli.core.interop.foreign import Foreign, Ledger
 from vqgan_cli.core.interop.imported import FirstStage, Imported, SecondStage
 from vqgan_cli.core.interop.layouts import Layout
 from vqgan_cli.core.interop.taming import convert_tokenizer
-from vqgan_cli.core.interop.taming_condition import Condition, read_condition, with_coordinates
+from vqgan_cli.core.interop.taming_condition import Condition, read_condition
 from vqgan_cli.core.interop.taming_config import Described, model_config, number, validated
 from vqgan_cli.core.interop.taming_gpt import (
     GPTShape,
@@ -51,8 +51,6 @@ def _convert(foreign: Foreign, ledger: Ledger) -> Imported:
     f = first.config.downsampling if first else _downsampling(first_config)
     cells, more = _grid(foreign, shape.block, condition.is_codes, f, first_config)
     notes += more
-    if condition.config.kind == "coordinates":
-        condition = with_coordinates(condition, cells * f, f, shape.vocabulary)
     _require_same_grid(params, condition, cells, f)
     spec = PriorSpec(
         codebook_size=first.config.codebook_size if first else _codebook_size(first_config, shape),

@@ -17,7 +17,8 @@ class Coordinates(MapKind):
     """uint32 [H, W]: the place of a pixel in row-major order, as a share of all, in ``coordinate_levels`` steps.
 
     As published for unconditional models (Esser et al. 2021, appendix on coordinate conditioning): a crop knows from
-    which part of its image it comes, so that a large image gets its sky at the top.
+    which part of its image it comes, so that a large image gets its sky at the top. The original averages the places of
+    a cell's pixels, which is the place of the corner in its middle; so a pixel has the place of its upper left corner.
     """
 
     name = "coordinates"
@@ -42,8 +43,9 @@ class Coordinates(MapKind):
     def compute(self, image: UInt8) -> Array:
         """The coordinates of a picture [H, W, 3], of which only the size matters."""
         height, width = image.shape[:2]
-        places = np.arange(height * width, dtype=np.int64).reshape(height, width)
-        return (places * self.codes // (height * width)).astype(np.uint32)
+        rows, columns = np.arange(height)[:, None] - 0.5, np.arange(width) - 0.5
+        steps = np.rint(self.codes * (rows * width + columns) / (height * width))
+        return steps.clip(0, self.codes - 1).astype(np.uint32)
 
     def from_drawing(self, drawing: Drawing, drawn_by: SyntheticSet) -> Array:
         """Computed from the size."""
