@@ -120,7 +120,11 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
     tokenizer = facts.config.tokenizer
     parts = ", ".join(f"{name} {_count(n)}" for name, n in facts.parameters.items() if name != "total" and n)
     blocks = f"{tokenizer.res_blocks} residual {'block' if tokenizer.res_blocks == 1 else 'blocks'} per level"
+    if tokenizer.decoder_res_blocks:
+        blocks += f", {tokenizer.decoder_res_blocks} in the decoder"
     attention = ", ".join(map(str, tokenizer.attention_resolutions))
+    unusual = ", averages of 2x2 in place of strided convolutions" * (tokenizer.downsample == "average")
+    unusual += ", pixels in [0, 1]" * (tokenizer.pixel_range == "unit")
     model = [
         ("file", f"{facts.path} ({_size(facts.bytes)})"),
         ("kind", facts.format),
@@ -133,7 +137,7 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
             "architecture",
             f"{tokenizer.channels} channels x {_numbers(tokenizer.channel_multipliers)}, {blocks}, attention at "
             f"{attention or 'no level'}{' and in the middle' if tokenizer.mid_attention else ''}, "
-            f"{tokenizer.z_channels} latent channels, {tokenizer.in_channels} in, {tokenizer.out_channels} out",
+            f"{tokenizer.z_channels} latent channels, {tokenizer.in_channels} in, {tokenizer.out_channels} out{unusual}",
         ),
     ]
     training = [

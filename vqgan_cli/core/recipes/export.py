@@ -162,9 +162,10 @@ def _condition(info: ModelInfo, transformer: Transformer) -> Source:
 def _rows(source: Source, files: tuple[Path, ...], written: Written) -> list[tuple[str, str]]:
     """The report for people."""
     tokenizer = source.tokenizer
+    sizes = [path.stat().st_size for path in files]
     rows = [
-        (path.name, f"{path.stat().st_size / 1e6:.1f} MB" if path.stat().st_size >= 1e5 else "")
-        for path in files
+        (path.name, f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB")
+        for path, size in zip(files, sizes, strict=True)
     ]
     rows.append(
         (
