@@ -9,7 +9,7 @@ import torch
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info, save_tokenizer
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.interop.exported import Source
+from vqgan_cli.core.interop.writing.source import Source
 from vqgan_cli.core.models.quantizers.ema import EMAQuantizer
 from vqgan_cli.core.models.quantizers.euclidean import EuclideanQuantizer
 from vqgan_cli.core.models.tokenizer import Tokenizer

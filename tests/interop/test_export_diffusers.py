@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from tests.interop import exported_models as models
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.export_diffusers import CONFIG_FILE, WEIGHTS_FILE, write_diffusers
-from vqgan_cli.core.interop.exported import Written
+from vqgan_cli.core.interop.writing.diffusers import CONFIG_FILE, WEIGHTS_FILE, write_diffusers
+from vqgan_cli.core.interop.writing.source import Written
 from vqgan_cli.core.models.torchvision_compat import import_torchvision
 from vqgan_cli.core.recipes.import_ import ImportOptions, import_model
 from vqgan_cli.core.reporting import Reporter

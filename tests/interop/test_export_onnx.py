@@ -13,9 +13,9 @@ from torch import Tensor
 
 from tests.interop import exported_models as models
 from vqgan_cli.core.errors import ModelError, UsageError
-from vqgan_cli.core.interop.export_onnx import DECODER_FILE, ENCODER_FILE, OPSETS, codes_at_once, write_onnx
-from vqgan_cli.core.interop.exported import Source, Written
-from vqgan_cli.core.interop.onnx_checking import check_graphs
+from vqgan_cli.core.interop.writing.onnx import DECODER_FILE, ENCODER_FILE, OPSETS, codes_at_once, write_onnx
+from vqgan_cli.core.interop.writing.onnx_checking import check_graphs
+from vqgan_cli.core.interop.writing.source import Source, Written
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 onnx = pytest.importorskip("onnx")

@@ -20,9 +20,9 @@ from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.config import ExperimentConfig, MapsConfig, TokenizerConfig, TransformerConfig
 from vqgan_cli.core.data.maps import build_map_kind
 from vqgan_cli.core.errors import ModelError
-from vqgan_cli.core.interop.export_taming import CHECKPOINT_FILE, CONFIG_FILE, write_taming
-from vqgan_cli.core.interop.export_taming_gpt import gpt_tensors, permuter
-from vqgan_cli.core.interop.exported import unheld_tokenizer
+from vqgan_cli.core.interop.writing.source import unheld_tokenizer
+from vqgan_cli.core.interop.writing.taming import CHECKPOINT_FILE, CONFIG_FILE, write_taming
+from vqgan_cli.core.interop.writing.taming_gpt import gpt_tensors, permuter
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
 from vqgan_cli.core.recipes.export import ExportOptions, export
 from vqgan_cli.core.recipes.import_ import ImportOptions, import_model

@@ -137,7 +137,8 @@ def _model(facts: ModelFacts) -> list[tuple[str, Rows]]:
             "architecture",
             f"{tokenizer.channels} channels x {_numbers(tokenizer.channel_multipliers)}, {blocks}, attention at "
             f"{attention or 'no level'}{' and in the middle' if tokenizer.mid_attention else ''}, "
-            f"{tokenizer.z_channels} latent channels, {tokenizer.in_channels} in, {tokenizer.out_channels} out{unusual}",
+            f"{tokenizer.z_channels} latent channels, {tokenizer.in_channels} in, {tokenizer.out_channels} out"
+            f"{unusual}",
         ),
     ]
     training = [

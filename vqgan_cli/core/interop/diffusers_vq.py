@@ -15,10 +15,10 @@ from torch import Tensor
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.errors import ModelError
 from vqgan_cli.core.interop.architecture import image_size, read_tokenizer_config
-from vqgan_cli.core.interop.exported import DESCRIPTION_FILE
 from vqgan_cli.core.interop.foreign import Foreign, Ledger
 from vqgan_cli.core.interop.imported import FirstStage, Imported
 from vqgan_cli.core.interop.layouts import Layout
+from vqgan_cli.core.interop.writing.source import DESCRIPTION_FILE
 
 __all__ = ["LAYOUTS"]
 

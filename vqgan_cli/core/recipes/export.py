@@ -19,10 +19,10 @@ from vqgan_cli.core.artifacts import (
 )
 from vqgan_cli.core.errors import OutputError, UsageError, did_you_mean
 from vqgan_cli.core.files import require_writable_folder, staged_folder
-from vqgan_cli.core.interop.export_diffusers import write_diffusers
-from vqgan_cli.core.interop.export_onnx import DEFAULT_OPSET, write_onnx
-from vqgan_cli.core.interop.export_taming import write_taming
-from vqgan_cli.core.interop.exported import DESCRIPTION_FILE, Source, Written
+from vqgan_cli.core.interop.writing.diffusers import write_diffusers
+from vqgan_cli.core.interop.writing.onnx import DEFAULT_OPSET, write_onnx
+from vqgan_cli.core.interop.writing.source import DESCRIPTION_FILE, Source, Written
+from vqgan_cli.core.interop.writing.taming import write_taming
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["TARGETS", "ExportOptions", "ExportResult", "Part", "export"]

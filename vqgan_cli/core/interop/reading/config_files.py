@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from vqgan_cli.core.errors import ModelError
+from vqgan_cli.core.plain_yaml import read_yaml
 
 __all__ = ["config_beside", "read_config"]
 
@@ -41,7 +42,7 @@ def read_config(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_BYTES:
             raise ModelError(f"{where} is too large for a config")
         text = path.read_text(encoding="utf-8")
-        read = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        read = json.loads(text) if path.suffix == ".json" else read_yaml(text)
     except OSError as error:
         raise ModelError(f"{where} cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

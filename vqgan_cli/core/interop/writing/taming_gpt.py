@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.interop.exported import refusal, refuse, unexpressed
 from vqgan_cli.core.interop.taming_names import gpt_to_taming
+from vqgan_cli.core.interop.writing.source import refusal, refuse, unexpressed
 from vqgan_cli.core.models.priors import Prior, sequence_order
 
 __all__ = [

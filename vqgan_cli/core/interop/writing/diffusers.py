@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.errors import OutputError
-from vqgan_cli.core.interop.exported import Source, Written, codebook_of, refuse, unheld_tokenizer
+from vqgan_cli.core.interop.writing.source import Source, Written, codebook_of, refuse, unheld_tokenizer
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "diffusers_config", "diffusers_state", "write_diffusers"]
 

@@ -12,15 +12,15 @@ from torch import Tensor
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.config.data import DataKind
-from vqgan_cli.core.interop.export_taming_gpt import (
+from vqgan_cli.core.interop.taming_names import tokenizer_to_taming
+from vqgan_cli.core.interop.writing.source import Source, Written, refuse, unheld_tokenizer
+from vqgan_cli.core.interop.writing.taming_gpt import (
     condition_tokens,
     gpt_description,
     gpt_tensors,
     permuter,
     unused_positions,
 )
-from vqgan_cli.core.interop.exported import Source, Written, refuse, unheld_tokenizer
-from vqgan_cli.core.interop.taming_names import tokenizer_to_taming
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = ["CHECKPOINT_FILE", "CONFIG_FILE", "write_taming"]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vqgan_cli.core.errors import UsageError
-from vqgan_cli.core.interop.exported import Source, Written, refuse
-from vqgan_cli.core.interop.onnx_checking import check_graphs
+from vqgan_cli.core.interop.writing.onnx_checking import check_graphs
+from vqgan_cli.core.interop.writing.source import Source, Written, refuse
 from vqgan_cli.core.models.quantizers import Quantizer
 from vqgan_cli.core.models.quantizers.base import to_rows
 from vqgan_cli.core.models.quantizers.ema import EMAQuantizer
