@@ -122,7 +122,7 @@ def test_what_is_no_model_of_ours(tmp_path: Path, state: dict[str, torch.Tensor]
             return os.mkdir, (str(tmp_path / "executed"),)
 
     torch.save({"state_dict": state, "payload": Payload()}, tmp_path / "last.ckpt")
-    assert "not a readable safetensors file" in refusal(tmp_path / "last.ckpt").message
+    assert "is a pickle, as torch.save writes it" in refusal(tmp_path / "last.ckpt").message
     assert not (tmp_path / "executed").exists()
     save_file(state, tmp_path / "plain.safetensors")
     assert "holds weights but no vqgan config" in refusal(tmp_path / "plain.safetensors").message

@@ -264,7 +264,7 @@ def test_problem_in_plain_words(override: str, problem: str) -> None:
         ("- 1\n", "expected keys with values"),
         ("tokenizer.codebook_size: 5\n", "write its section"),
         ("name: \x07\n", "special characters"),
-        ("a: &x {b: *x}\n", "a: unknown key"),
+        ("a: &x {b: *x}\n", "line 1, column 11: the value holds itself"),
     ],
 )
 def test_problems_of_a_file_name_it(text: str, problem: str, tmp_path: Path) -> None:

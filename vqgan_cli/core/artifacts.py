@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from vqgan_cli.core.config import ExperimentConfig
@@ -53,6 +53,11 @@ TOKENIZER_FORMAT = "vqgan-tokenizer/1"
 TRANSFORMER_FORMAT = "vqgan-transformer/1"
 
 M = TypeVar("M", bound="torch.nn.Module")
+V = TypeVar("V")
+
+_JSON_OBJECT = TypeAdapter(dict[str, Any])
+_MAX_CELLS = 2**20
+_IMPORT = "if it is another project's: `vqgan import FILE -o FOLDER` makes a model of it and executes nothing"
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,15 @@ class ModelInfo:
     config: ExperimentConfig
     provenance: dict[str, Any]
     prior: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _AboutPrior:
+    """What a transformer's file says besides its `PriorSpec`."""
+
+    classes: tuple[str, ...]
+    tokenizer_fingerprint: str
+    condition_fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,19 +238,36 @@ def read_model_info(path: Path | str) -> ModelInfo:
         with safe_open(path, "np") as file:  # no tensor is read, and "pt" would import torch
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{str(path)!r} is not a readable safetensors file: {error}") from error
+        raise _unreadable(path, error) from error
     if "config" not in metadata or "format" not in metadata:
-        raise ModelError(f"{str(path)!r} holds weights but no vqgan config, so it cannot be used by itself")
+        raise ModelError(
+            f"{str(path)!r} holds weights but no vqgan config, so it cannot be used by itself", hint=_IMPORT
+        )
     try:
         config = ExperimentConfig.model_validate_json(metadata["config"])
-        provenance = json.loads(metadata.get("provenance", "{}"))
-        prior = json.loads(metadata.get("prior", "{}"))
+        provenance = _JSON_OBJECT.validate_json(metadata.get("provenance", "{}"))
+        prior = _JSON_OBJECT.validate_json(metadata.get("prior", "{}"))
     except ValidationError as error:
+        if error.title != ExperimentConfig.__name__:
+            raise ModelError(f"the provenance inside {str(path)!r} is damaged: {error}") from error
         problems = "; ".join(problems_of(error))
         raise ModelError(f"the config inside {str(path)!r} does not fit this version: {problems}") from error
-    except ValueError as error:
-        raise ModelError(f"the provenance inside {str(path)!r} is damaged: {error}") from error
     return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance, prior)
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    """What a file is that is no safetensors file, from its first bytes."""
+    try:
+        with path.open("rb") as file:
+            pickled = file.read(4).startswith((b"PK\x03\x04", b"\x80"))  # the two formats of torch.save
+    except OSError:
+        pickled = False
+    if pickled:
+        return ModelError(
+            f"{str(path)!r} is a pickle, as torch.save writes it, which could run a program; nothing of it was read",
+            hint=_IMPORT,
+        )
+    return ModelError(f"{str(path)!r} is not a readable safetensors file: {error}")
 
 
 def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Tokenizer:
@@ -265,11 +296,32 @@ def read_tokenizer(path: Path | str) -> tuple[ExperimentConfig, dict[str, torch.
 
 
 def prior_spec(info: ModelInfo) -> PriorSpec:
-    """What the prior of a transformer file models."""
+    """What the prior of a transformer file models.
+
+    Raises:
+        ModelError: the file does not say, or says what cannot be.
+    """
     from vqgan_cli.core.models.priors import PriorSpec
 
     described = {name: value for name, value in info.prior.items() if name in PriorSpec.__dataclass_fields__}
-    return PriorSpec(**{**described, "grid": tuple(described["grid"])})
+    spec = _described(info, TypeAdapter(PriorSpec), described)
+    # The order of the cells is computed, and so costs memory before anything is compared with the weights.
+    sizes = (spec.codebook_size, *spec.grid)
+    if min(sizes) < 1 or spec.condition_size < 0 or spec.cells > _MAX_CELLS:
+        raise ModelError(f"the prior inside {str(info.path)!r} has an impossible size: {described}")
+    return spec
+
+
+def _described(info: ModelInfo, kind: TypeAdapter[V], values: Mapping[str, Any]) -> V:
+    """What the file says of its prior, as a type."""
+    try:
+        return kind.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("prior", *first["loc"])))
+        raise ModelError(
+            f"{where} inside {str(info.path)!r} does not fit this version: {first['msg']}"
+        ) from error
 
 
 def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Transformer:
@@ -286,6 +338,7 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
     info, state = _load(path, TRANSFORMER_FORMAT)
+    about = _described(info, TypeAdapter(_AboutPrior), info.prior)
     parts = {
         part: {name.removeprefix(part): tensor for name, tensor in state.items() if name.startswith(part)}
         for part in ("prior.", "tokenizer.", "condition.")
@@ -307,9 +360,8 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
                 raise ModelError(f"the config inside {str(info.path)!r} lacks condition.first_stage")
             reader = _filled(lambda: Tokenizer(stage.tokenizer), parts["condition."], info).to(device)
         map_kind = build_map_kind(condition.map_kind, info.config.data.maps)
-        mark = info.prior.get("condition_fingerprint", "")
-        map_encoder = MapEncoder(map_kind, reader, tokenizer.downsampling, mark)
-    return Transformer(info, prior, tokenizer, map_encoder, tuple(info.prior["classes"]))
+        map_encoder = MapEncoder(map_kind, reader, tokenizer.downsampling, about.condition_fingerprint)
+    return Transformer(info, prior, tokenizer, map_encoder, about.classes)
 
 
 def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Tensor]]:  # noqa: A002
@@ -335,10 +387,15 @@ def _filled(build: Callable[[], M], state: Mapping[str, torch.Tensor], info: Mod
     import torch
 
     # Shapes first, then the file's own tensors in their places: no second copy, and no time for random weights.
-    with torch.device("meta"):
-        module = build()
     try:
+        with torch.device("meta"):
+            module = build()
         module.load_state_dict(state, assign=True)
-    except RuntimeError as error:
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # as torch calls sizes that cannot be
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
     return module.eval().requires_grad_(False)

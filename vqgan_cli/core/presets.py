@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.config.merging import merge
 from vqgan_cli.core.errors import ConfigError, UsageError, did_you_mean
+from vqgan_cli.core.plain_yaml import PlainLoader, read_yaml
 from vqgan_cli.core.schema import problems_of
 
 __all__ = [
@@ -101,7 +102,7 @@ def load_preset(name: str) -> dict[str, Any]:
         ConfigError: the file is not YAML, or gives a key twice; names the line.
     """
     try:
-        raw = yaml.load(read_preset(name), Loader=_Loader)
+        raw = read_yaml(read_preset(name), _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_problems(error), where=f"preset {name!r}") from None
     if raw is None:
@@ -124,7 +125,7 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(path):
         raise UsageError(f"--set {text!r}: expected section.key=value, such as tokenizer.codebook_size=512")
     try:
-        return path, yaml.load(value, Loader=_Loader)
+        return path, read_yaml(value, _Loader)
     except yaml.YAMLError as error:
         problem = "; ".join(_yaml_problems(error))
         raise UsageError(f"--set {text!r}: the value is not valid YAML ({problem})") from None
@@ -232,8 +233,8 @@ class _DuplicateKeysError(yaml.YAMLError):
         self.problems = problems
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML types only, with two differences from PyYAML: ``1e-4`` is a number, and a key given twice in
+class _Loader(PlainLoader):
+    """Plain YAML types only, with two more differences from PyYAML: ``1e-4`` is a number, and a key given twice in
     one section, of which PyYAML silently keeps the last, is an error.
     """
 

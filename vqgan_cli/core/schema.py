@@ -7,6 +7,7 @@ value, what was expected, and the key that was probably meant; all of that can b
 from __future__ import annotations
 
 import difflib
+import reprlib
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from vqgan_cli.core.errors import did_you_mean
 __all__ = ["Setting", "problems_of", "settings"]
 
 Location = Sequence[str | int]
+
+_SHORT = reprlib.Repr()
+"""Looks at the first items only: a value that refers to another many times may have no end when written out."""
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def _in_words(annotation: Any, constraints: Sequence[Any] = ()) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join("null" if item is type(None) else _in_words(item, constraints) for item in items)
     if origin is tuple:
-        length = "" if items[-1] is Ellipsis else f" of {len(items)}"
+        length = _length(constraints) if items[-1] is Ellipsis else f" of {len(items)}"
         return f"a list{length}, each {_in_words(items[0])}"
     if annotation is bool:
         return "true or false"
@@ -147,11 +154,17 @@ def _in_words(annotation: Any, constraints: Sequence[Any] = ()) -> str:
     return noun + _bounds(constraints)
 
 
-def _bounds(constraints: Sequence[Any]) -> str:
-    def limit(name: str) -> Any:
-        return next((getattr(c, name) for c in constraints if getattr(c, name, None) is not None), None)
+def _limit(constraints: Sequence[Any], name: str) -> Any:
+    return next((getattr(c, name) for c in constraints if getattr(c, name, None) is not None), None)
 
-    ge, gt, le, lt = limit("ge"), limit("gt"), limit("le"), limit("lt")
+
+def _length(constraints: Sequence[Any]) -> str:
+    least, most = _limit(constraints, "min_length"), _limit(constraints, "max_length")
+    return "" if most is None else f" of {least or 0} to {most}"
+
+
+def _bounds(constraints: Sequence[Any]) -> str:
+    ge, gt, le, lt = (_limit(constraints, name) for name in ("ge", "gt", "le", "lt"))
     lower = f"of at least {ge}" if ge is not None else f"above {gt}" if gt is not None else ""
     upper = f"at most {le}" if le is not None else f"below {lt}" if lt is not None else ""
     bounds = [f"from {ge} to {le}"] if ge is not None and le is not None else [lower, upper]
@@ -179,7 +192,7 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         value = list(value)
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

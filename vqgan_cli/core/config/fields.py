@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Fraction", "OptimisationConfig", "Positive", "Section", "Weight", "no_bool"]
+__all__ = ["Count", "Depth", "Fraction", "OptimisationConfig", "Positive", "Section", "Weight", "no_bool"]
 
 
 def no_bool(value: Any) -> Any:
@@ -18,6 +18,8 @@ def no_bool(value: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(no_bool), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(no_bool), Field(gt=0)]
+Depth = Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=1000)]
+"""Blocks one after the other: a file of a few bytes must not make a program build a billion of them."""
 Fraction = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=1)]
 Weight = Annotated[float, BeforeValidator(no_bool), Field(ge=0)]
 

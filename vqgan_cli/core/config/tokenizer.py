@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vqgan_cli.core.config.fields import Count, Fraction, Positive, Section, Weight, no_bool
+from vqgan_cli.core.config.fields import Count, Depth, Fraction, Positive, Section, Weight, no_bool
 
 __all__ = ["QuantizerConfig", "TokenizerConfig"]
 
@@ -55,10 +55,12 @@ class TokenizerConfig(Section):
     channels: Positive = Field(default=128, description="Channels at full resolution; a multiple of 32.")
     channel_multipliers: tuple[Positive, ...] = Field(
         default=(1, 1, 2, 2, 4),
+        min_length=1,
+        max_length=16,
         description="Channel factor per level; each level after the first halves the size, so f = 2^(levels - 1).",
     )
-    res_blocks: Positive = Field(default=2, description="Residual blocks per level of the encoder.")
-    decoder_res_blocks: Count = Field(
+    res_blocks: Depth = Field(default=2, description="Residual blocks per level of the encoder.")
+    decoder_res_blocks: Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=1000)] = Field(
         default=0, description="Residual blocks per level of the decoder; 0: one more than the encoder has."
     )
     downsample: Literal["conv", "average"] = Field(

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from vqgan_cli.core.config.data import MapKindName
 from vqgan_cli.core.config.fields import (
     Count,
+    Depth,
     Fraction,
     OptimisationConfig,
     Positive,
@@ -84,7 +85,7 @@ class TransformerConfig(Section):
     """Architecture of the prior over codes. Fields that a kind does not use are ignored by it."""
 
     kind: str = Field(default="gpt", description="gpt (as published with VQGAN) or llama (2-D RoPE, SwiGLU).")
-    layers: Positive = Field(default=24, description="Transformer blocks.")
+    layers: Depth = Field(default=24, description="Transformer blocks.")
     heads: Positive = Field(default=16, description="Attention heads.")
     width: Positive = Field(default=1024, description="Length of a token's vector; a multiple of the heads.")
     order: Literal["row", "subsample", "z-curve", "spiral-in", "spiral-out", "random", "alternate"] = Field(

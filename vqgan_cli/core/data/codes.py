@@ -153,7 +153,7 @@ def open_codes(path: Path | str, *, require_metadata: bool = True) -> Codes:
     description = (
         _read_description(path, array) if require_metadata or description_path(path).exists() else None
     )
-    if description is None and array.ndim != 3:
+    if description is None and (array.ndim != 3 or not all(array.shape[1:])):
         raise CodesError(f"{str(path)!r} has the shape {array.shape}; codes alone must be [N, h, w]")
     codes = Codes(path, array, description)
     codes.spot_check()
@@ -180,7 +180,7 @@ def _map_array(path: Path) -> Array:
     try:
         # Maps plain arrays only: object arrays, pickles and archives are refused before their content is read.
         array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # its header is a text of Python, whose parser meets damage with almost anything
         raise CodesError(
             f"{str(path)!r} is damaged, truncated or no plain .npy array ({error})", hint="encode again"
         ) from None
@@ -221,6 +221,11 @@ def _read_description(path: Path, array: Array) -> CodesDescription:
             f"an array of shape {array.shape}",
             hint="copy both files together, or encode again",
         )
-    for image in description.images:
+    classes = len(description.metadata.classes)
+    for index, image in enumerate(description.images):
         safe_name(image.name)
+        if not -1 <= image.label < classes:
+            raise CodesError(
+                f"{str(file)!r}: image {index} ({image.name!r}) has the class {image.label}; there are {classes}"
+            )
     return description

@@ -15,7 +15,7 @@ from vqgan_cli.core.errors import DataError, did_you_mean
 __all__ = ["Listing", "below_common_folder", "find_images", "natural_order", "user_path"]
 
 _GLOB = re.compile(r"[*?[]")
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"(\d{1,1000})")  # Python refuses to make a number of more than 4,300
 
 
 class Listing(NamedTuple):

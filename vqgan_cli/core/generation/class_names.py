@@ -86,8 +86,9 @@ class ClassNames:
             numbers = " and ".join(map(str, sorted(named)))
             raise UsageError(f"--class {text!r} is the name of the classes {numbers}", hint="give the number")
         if text.isascii() and text.isdigit():
-            if int(text) < self.count:
-                return int(text)
+            digits = text.lstrip("0") or "0"
+            if len(digits) <= len(str(self.count)) and int(digits) < self.count:
+                return int(digits)
             raise UsageError(
                 f"--class {text}: the model has {self.count} classes, 0 to {self.count - 1}",
                 hint=self._hint(),
@@ -123,5 +124,5 @@ def _only_numbers(names: Sequence[str]) -> bool:
         return all(a < b for a, b in itertools.pairwise(ids))
     digits = [re.fullmatch(r"(\D*)0*(\d+)", name) for name in names]
     return len({found[1] for found in digits if found}) == 1 and all(
-        found is not None and int(found[2]) == index for index, found in enumerate(digits)
+        found is not None and found[2] == str(index) for index, found in enumerate(digits)
     )

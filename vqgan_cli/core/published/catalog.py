@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from vqgan_cli.core.config.fields import Positive, Section
 from vqgan_cli.core.errors import ConfigError, UsageError, did_you_mean
+from vqgan_cli.core.plain_yaml import read_yaml
 from vqgan_cli.core.published.locations import HubFile, RemoteFile, UrlFile
 
 __all__ = ["Entry", "Location", "Score", "entries", "find_entry"]
@@ -160,7 +161,7 @@ def find_entry(name: str) -> Entry:
 
 def _read(path: Path) -> tuple[Entry, ...]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([str(error)], where=f"the catalog {str(path)!r}") from None
     try:
