@@ -9,10 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from vqgan_cli.core.errors import OutputError
 
-__all__ = ["locked", "require_writable_folder", "staged_file", "staged_folder", "sync_folder", "write_text"]
+__all__ = [
+    "locked",
+    "require_writable_folder",
+    "reserved",
+    "staged_file",
+    "staged_folder",
+    "sync_folder",
+    "write_text",
+]
 
 
 def sync_folder(folder: Path) -> None:
@@ -89,19 +98,58 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    while (file := _try_lock(path)) is None:
+        waiting()
+        time.sleep(0.5)
     with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waiting()
-                time.sleep(0.5)
         yield
+
+
+@contextmanager
+def reserved(output: Path, *, is_folder: bool) -> Iterator[None]:
+    """Keep every other process from writing to an output; the kernel ends that with the process, however it dies.
+
+    Args:
+        output: the file or folder that is written.
+        is_folder: it is a folder that exists and is filled in place, and the lock lies in it; else beside it.
+
+    Raises:
+        OutputError: another process is writing there, or the lock cannot be written.
+    """
+    path = output / ".lock" if is_folder else output.with_name(f".{output.name}.writing")
+    file = _try_lock(path)
+    if file is None:
+        raise OutputError(
+            f"another process is writing to {str(output)!r}", hint="wait for it, or name another with --out"
+        )
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _try_lock(path: Path) -> TextIO | None:
+    """The file, created if need be, with its lock; None while another process holds that."""
+    while True:
+        try:
+            file = path.open("a")
+        except OSError as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError as error:
+            file.close()
+            raise OutputError(f"cannot lock {str(path)!r}: {error.strerror or error}") from error
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()  # whoever held it has removed it meanwhile, and the next one makes another
 
 
 def write_text(target: Path, text: str) -> None:

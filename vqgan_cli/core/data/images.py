@@ -31,6 +31,7 @@ __all__ = [
     "opened",
     "read_image",
     "read_label_map",
+    "remove_unfinished",
     "to_uint8",
     "write_image",
 ]
@@ -53,6 +54,7 @@ MAX_ASPECT = 32
 # Whatever the suffix says. Pillow's other formats stay closed: some of them start foreign programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_STAGED = ".part"
 
 
 def read_image(
@@ -160,7 +162,7 @@ def write_image(
     # Full chroma resolution: subsampled colour is a second loss that is easily blamed on the model.
     options: dict[str, Any] = {"quality": quality, "subsampling": 0}
     options |= {name: value for name, value in (("exif", exif), ("icc_profile", icc)) if value}
-    staged = path.with_name(f".{uuid4().hex}.part")
+    staged = path.with_name(f".{uuid4().hex}{_STAGED}")
     try:
         with staged.open("xb") as file:
             Image.fromarray(image).save(file, format=OUTPUT_SUFFIXES[path.suffix.lower()], **options)
@@ -169,6 +171,12 @@ def write_image(
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot write {str(path)!r}: {reason}") from error
     finally:
+        staged.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove from a folder what `write_image` left of a process that was killed; nobody else may be writing there."""
+    for staged in folder.glob(f".*{_STAGED}"):
         staged.unlink(missing_ok=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import PartialState
@@ -21,12 +22,13 @@ from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.tensors import to_input, to_tensor
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
 from vqgan_cli.core.device import autocast_for, resolve_device
-from vqgan_cli.core.errors import ImageError, MemoryLimitError, StoppedError, UsageError
+from vqgan_cli.core.errors import ImageError, UsageError
 from vqgan_cli.core.files import require_writable_folder
+from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sizes import nearest_multiples
-from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.stopping import StopRequest, stopped
 
 __all__ = ["EncodeOptions", "EncodeResult", "encode"]
 
@@ -131,14 +133,11 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
         with writer:
             if writer.resumed:
                 reporter.info(f"going on: {writer.resumed} images were encoded before")
-            _encode_pending(writer, source, tokenizer, options, size, stop, reporter)
+            with memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"):
+                _encode_pending(writer, source, tokenizer, options, size, stop, reporter)
             reason = stop.agreed(device)
             if reason:
-                raise StoppedError(
-                    f"{reason}; what is encoded is kept",
-                    exit_code=130 if reason == "interrupted" else 143,
-                    hint="repeat the same command to go on",
-                )
+                raise stopped(reason, "while encoding; what is encoded is kept")
             if not state.is_main_process:
                 writer.close()
             state.wait_for_everyone()
@@ -211,21 +210,20 @@ def _encode_pending(
                 sizes[item.position] = item._replace(pixels=None)
                 yield item.position, item.pixels
 
+    def encoded(images: torch.Tensor) -> npt.NDArray[np.int64]:
+        with autocast_for(device, options.precision):
+            return tokenizer.encode(images.contiguous(memory_format=torch.channels_last)).cpu().numpy()
+
     done = 0
     with reporter.progress("encoding", len(pending), "images") as progress:
         for indices, pixels in full_batches(readable(), batch_size):
             images = to_input(torch.stack([to_tensor(each) for each in pixels]), tokenizer, device)
-            try:
-                with autocast_for(device, options.precision):
-                    codes = (
-                        tokenizer.encode(images.contiguous(memory_format=torch.channels_last)).cpu().numpy()
-                    )
-            except torch.OutOfMemoryError as error:
-                raise MemoryLimitError(
-                    f"out of memory on {device} with {batch_size} images of "
-                    f"{pixels.shape[1]}x{pixels.shape[2]}",
-                    hint=f"try --batch-size {max(1, batch_size // 2)}, --precision bf16 or a smaller --size",
-                ) from error
+            codes = in_batch(
+                encoded,
+                images,
+                f"on {device} with {batch_size} images of {pixels.shape[1]}x{pixels.shape[2]} (height x width)",
+                f"--precision bf16 or {'a smaller --size' if size else '--size in place of --native'}",
+            )
             for row, index in zip(codes, indices, strict=False):
                 item = sizes.pop(index)
                 writer.add(

@@ -12,7 +12,7 @@ import torch
 from vqgan_cli.core.artifacts import ModelInfo, load_tokenizer, read_model_info
 from vqgan_cli.core.config import ExperimentConfig, FirstStageConfig
 from vqgan_cli.core.data.sampler import SeededBatchSampler
-from vqgan_cli.core.errors import StoppedError, UsageError
+from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.loop import restore_random_state, train
@@ -118,11 +118,8 @@ def _train(
                 config, parts, tokenizer, info.fingerprint, map_encoder, session, reporter
             )
         except InterruptedError:
-            reason = session.stop.pending() or "interrupted"
-            raise StoppedError(
-                f"{reason} while encoding; nothing is kept of it",
-                exit_code=143 if reason == "terminated" else 130,
-            ) from None
+            session.stop.require_going("while encoding; nothing is kept of it")
+            raise
     torch.manual_seed(settings.seed)  # the same weights on every process
     experiment = TransformerExperiment(
         config, train_codes, held_out, tokenizer, map_encoder, accelerator, data_name=name

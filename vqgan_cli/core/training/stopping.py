@@ -11,7 +11,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["StopRequest"]
+from vqgan_cli.core.errors import StoppedError
+
+__all__ = ["StopRequest", "stopped"]
+
+
+def stopped(reason: str, rest: str, *, hint: str = "repeat the same command to go on") -> StoppedError:
+    """The end of work that a signal stopped.
+
+    Args:
+        reason: of `StopRequest.REASONS`, ``interrupted`` or ``terminated``; it decides the exit code.
+        rest: of the message: at what, and what is kept.
+        hint: what to type to go on.
+    """
+    return StoppedError(f"{reason} {rest}", exit_code=143 if reason == "terminated" else 130, hint=hint)
 
 
 class StopRequest:
@@ -52,6 +65,15 @@ class StopRequest:
     def pending(self) -> bool:
         """Whether a signal has asked this process to stop; other processes may not know yet."""
         return self._requested > 0
+
+    def require_going(self, rest: str) -> None:
+        """Raise, between two pieces of work, where this process has been asked to stop.
+
+        Raises:
+            StoppedError: see `stopped` for ``rest``.
+        """
+        if self.pending():
+            raise stopped(self.REASONS[self._requested], rest)
 
     def agreed(self, device: torch.device | str = "cpu") -> str:
         """The reason to stop that all processes share now, or an empty string. All processes must call it."""
