@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.recipes.launching import Launcher
 from vqgan_cli.core.config import ExperimentConfig, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -102,3 +103,9 @@ def vqgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Done(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launcher:
+    """Runs ``vqgan ARGUMENTS`` in ``tmp_path`` in two processes."""
+    return Launcher(tmp_path)

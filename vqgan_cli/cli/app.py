@@ -17,6 +17,7 @@ import typer
 from vqgan_cli import __version__
 from vqgan_cli.cli import console, models, presets
 from vqgan_cli.cli.decode import decode
+from vqgan_cli.cli.display import is_main_process
 from vqgan_cli.cli.encode import encode
 from vqgan_cli.cli.export import export
 from vqgan_cli.cli.generate import generate
@@ -28,7 +29,7 @@ from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
 from vqgan_cli.cli.upscale import upscale
-from vqgan_cli.core.errors import VqganError
+from vqgan_cli.core.errors import LostProcessError, StoppedError, VqganError
 
 __all__ = ["app", "main", "run"]
 
@@ -99,7 +100,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except VqganError as error:
         _print_traceback_if_asked()
-        console.error(error.message, error.hint)
+        # These meet all processes of a launch; others may meet one of them alone.
+        if is_main_process() or not isinstance(error, (LostProcessError, StoppedError)):
+            console.error(error.message, error.hint)
         return error.exit_code
     except Exception as error:
         _print_traceback_if_asked()

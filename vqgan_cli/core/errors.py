@@ -15,6 +15,7 @@
     ├── OutputError               exit 1   an output that cannot be written, or exists
     ├── DivergedError             exit 1   the loss stayed NaN or infinite
     ├── MemoryLimitError          exit 1   out of memory, with the flag to change
+    ├── LostProcessError          exit 1   of several processes, another one has ended
     └── StoppedError              exit 130 or 143, by the signal that stopped the work
 
 The command line turns each into one message and its exit code. This module imports nothing of the package.
@@ -34,6 +35,7 @@ __all__ = [
     "DivergedError",
     "FingerprintError",
     "ImageError",
+    "LostProcessError",
     "MemoryLimitError",
     "ModelError",
     "OutputError",
@@ -129,6 +131,10 @@ class DivergedError(VqganError):
 
 class MemoryLimitError(VqganError):
     """The device ran out of memory."""
+
+
+class LostProcessError(VqganError):
+    """Another process of the same command has ended, and this one cannot go on without it."""
 
 
 class StoppedError(VqganError):

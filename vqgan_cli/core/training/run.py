@@ -11,14 +11,15 @@ from accelerate import Accelerator
 
 from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.config import ExperimentConfig, OptimisationConfig
-from vqgan_cli.core.errors import OutputError, StoppedError
+from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.presets import dump
+from vqgan_cli.core.processes import lost_process_named
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.checkpoints import Checkpoint, discard_after, load_newest
 from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
-from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.stopping import StopRequest, stopped
 
 __all__ = [
     "RunOptions",
@@ -113,8 +114,9 @@ def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Re
         try:
             if accelerator.is_main_process:
                 run = RunFolder(options.out, resume=options.continues_run, force=options.force)
-            accelerator.wait_for_everyone()
-            yield Session(accelerator, run, stop)
+            with lost_process_named(f"go on from the last checkpoint with: {options.resume_command}"):
+                accelerator.wait_for_everyone()
+                yield Session(accelerator, run, stop)
         except BaseException as error:
             if run is not None and run.state == "running":
                 with suppress(OutputError):  # a full disk must not hide why
@@ -175,21 +177,21 @@ def finish(
     Raises:
         StoppedError: a signal ended the run; everything is saved.
     """
-    stopped = outcome.reason not in ("", NO_IMPROVEMENT)
+    early = outcome.reason not in ("", NO_IMPROVEMENT)
     if run is not None:
         run.write_status(
-            "stopped" if stopped else "finished",
+            "stopped" if early else "finished",
             reason=outcome.reason or "all steps done",
             step=outcome.step,
             steps=steps,
-            resume=options.resume_command if stopped else None,
+            resume=options.resume_command if early else None,
             validation=outcome.validation,
             unreadable_files=[{"path": path, "reason": reason} for path, reason in failures],
         )
     if outcome.reason in ("interrupted", "terminated"):
-        raise StoppedError(
-            f"{outcome.reason} after step {outcome.step} of {steps}; everything is saved in {str(options.out)!r}",
-            exit_code=130 if outcome.reason == "interrupted" else 143,
+        raise stopped(
+            outcome.reason,
+            f"after step {outcome.step} of {steps}; everything is saved in {str(options.out)!r}",
             hint=f"go on with: {options.resume_command}",
         )
     return TrainResult(options.out / MODEL_FILE, outcome, failures)

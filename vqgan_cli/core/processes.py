@@ -1,0 +1,53 @@
+"""The processes that a launcher such as torchrun has started for one command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from vqgan_cli.core.errors import LostProcessError
+
+__all__ = ["join_processes", "lost_process_named"]
+
+_PATIENCE = timedelta(days=7)
+"""For the slowest of processes that work each by itself. A dead one is not waited for: its connections end."""
+
+
+def join_processes(device: torch.device) -> tuple[PartialState, torch.device]:
+    """Meet the other processes of this command, if there are any, to divide work that takes no steps in common.
+
+    Args:
+        device: what a single process would take.
+
+    Returns:
+        The processes, and the device of this one.
+    """
+    state = PartialState(cpu=device.type == "cpu", timeout=_PATIENCE)
+    return state, state.device if state.num_processes > 1 else device
+
+
+@contextmanager
+def lost_process_named(then: str = "repeat the same command to go on") -> Iterator[None]:
+    """Name the cause where an operation of all processes fails because one of them has ended.
+
+    Args:
+        then: what to do next.
+
+    Raises:
+        LostProcessError: in place of what gloo or NCCL have to say.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo raises plain RuntimeErrors, which begin with the place in its sources.
+        if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
+            raise
+        raise LostProcessError(
+            "another process of this command has ended, and none can go on without it",
+            hint=f"what it said, or the launcher's report, tells why; {then}",
+        ) from error
