@@ -24,7 +24,8 @@ ALLOWED = {
     f"{CORE}.errors": set[str](),
     f"{CORE}.config": {f"{CORE}.errors"},
     f"{CORE}.schema": {f"{CORE}.errors", f"{CORE}.config"},
-    f"{CORE}.presets": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.schema"},
+    f"{CORE}.plain_yaml": set[str](),
+    f"{CORE}.presets": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.plain_yaml", f"{CORE}.schema"},
     f"{CORE}.models": {f"{CORE}.errors", f"{CORE}.config"},
     f"{CORE}.sampling": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.models"},
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import pickle
 import re
 import socket
 import sys
@@ -24,7 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vqgan_cli.core.config import PerceptualConfig
-from vqgan_cli.core.errors import WeightsError
+from vqgan_cli.core.errors import ModelError, WeightsError
+from vqgan_cli.core.interop.reading import read_tensors
 from vqgan_cli.core.models.perceptual import (
     LPIPS_NETWORKS,
     PerceptualDistance,
@@ -78,7 +78,7 @@ def cached_weights() -> list[tuple[str, Path | None]]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """State dict of a ``.safetensors`` file, or of a ``.pth`` file by torch's reader for tensors only.
+    """State dict of a ``.safetensors`` file, or of a ``.pth`` file by the reader of pickles that executes nothing.
 
     Raises:
         WeightsError: no such file; a SHA-256 other than the file's name says; or damaged or foreign content.
@@ -95,23 +95,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 hint="delete the file, so that it is downloaded again, or replace it by a good copy",
             )
     try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        ValueError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+        weights = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+    except (OSError, SafetensorError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(f"cannot read the weights {str(path)!r}: {reason}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise WeightsError(f"{str(path)!r} holds no state dict: expected names and tensors, nothing else")
+    except ModelError as error:
+        raise WeightsError(f"cannot read the weights {error.message}", hint=error.hint) from None
     # DenseNet's published files spell their layers `norm.1` where torchvision's modules are called `norm1`.
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", key): weights[key] for key in weights}
 

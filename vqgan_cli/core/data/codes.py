@@ -180,7 +180,8 @@ def _map_array(path: Path) -> Array:
     try:
         # Maps plain arrays only: object arrays, pickles and archives are refused before their content is read.
         array = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # its header is a text of Python, whose parser meets damage with almost anything
+    # The header is a text of Python, whose parser meets damage with anything from SyntaxError to OverflowError.
+    except Exception as error:
         raise CodesError(
             f"{str(path)!r} is damaged, truncated or no plain .npy array ({error})", hint="encode again"
         ) from None

@@ -5,6 +5,6 @@ PyTorch, `torch_containers` knows its two formats, `pickles` interprets the pick
 what classes and functions stand for.
 """
 
-from vqgan_cli.core.interop.reading.checkpoints import read_foreign
+from vqgan_cli.core.interop.reading.checkpoints import read_foreign, read_tensors
 
-__all__ = ["read_foreign"]
+__all__ = ["read_foreign", "read_tensors"]

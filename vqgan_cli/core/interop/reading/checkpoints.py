@@ -19,7 +19,7 @@ from vqgan_cli.core.interop.reading.plain_values import plain_items
 from vqgan_cli.core.interop.reading.torch_files import open_torch_file
 from vqgan_cli.core.interop.reading.unwrapping import unwrap
 
-__all__ = ["read_foreign"]
+__all__ = ["read_foreign", "read_tensors"]
 
 _SUBFOLDERS = ("vqvae", "vqmodel", "movq")
 _FOLDER_WEIGHTS = (
@@ -73,6 +73,16 @@ def read_foreign(
         config_path=config_path,
         notes=read.notes,
     )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict in one file of torch.save or safetensors, without what lies beside it.
+
+    Raises:
+        ModelError: as `read_foreign`.
+        OSError: it cannot be opened.
+    """
+    return _without_prefix(_read_weights(path).tensors)
 
 
 @dataclass(frozen=True)
