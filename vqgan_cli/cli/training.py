@@ -77,6 +77,11 @@ def plan_run(
     stored = run / "config.yaml"
     if not stored.is_file():
         command = "vqgan train-transformer" if stage == "transformer" else "vqgan train-ae"
+        if source.is_file():
+            raise UsageError(
+                f"--resume: {str(source)!r} is a file, and a run is a folder",
+                hint="name the run; a checkpoint of another project becomes a model with `vqgan import`",
+            )
         raise UsageError(
             f"--resume: {str(run)!r} is no run folder",
             hint=f"name the run: {command} --resume --out runs/NAME",
@@ -133,7 +138,7 @@ def parse_duration(text: str) -> float:
     """
     import re
 
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip().lower())
+    match = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", text.strip().lower())
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:

@@ -156,9 +156,17 @@ def load(folder: Path) -> Checkpoint:
     problem = verify(folder)
     if problem:
         raise CheckpointError(f"checkpoint {str(folder)!r}: {problem}")
-    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
-    return Checkpoint(facts.pop("step"), tensors, facts)
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+        return Checkpoint(int(facts.pop("step")), tensors, facts)
+    except (
+        SafetensorError,
+        ValueError,
+        TypeError,
+        LookupError,
+    ) as error:  # of another program, checksums and all
+        raise CheckpointError(f"checkpoint {str(folder)!r} cannot be read: {error}") from None
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint, Path, list[str]]:
