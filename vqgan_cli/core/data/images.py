@@ -26,6 +26,7 @@ __all__ = [
     "MAX_ASPECT",
     "MIN_SIDE",
     "OUTPUT_SUFFIXES",
+    "check_shape",
     "contact_sheet",
     "image_size",
     "opened",
@@ -225,7 +226,7 @@ def opened(path: Path | str, max_megapixels: float) -> Iterator[Image.Image]:
             if Path(path).stat().st_size == 0:
                 raise ImageError(path, "is empty")
             with Image.open(path, formats=_FORMATS) as image:
-                _check_shape(path, *image.size, max_megapixels)
+                check_shape(path, *image.size, max_megapixels)
                 yield image
         except ImageError:
             raise
@@ -243,7 +244,7 @@ def opened(path: Path | str, max_megapixels: float) -> Iterator[Image.Image]:
 
 @contextmanager
 def _no_pixel_limit() -> Iterator[None]:
-    # Ours comes from the config and is checked in _check_shape; Pillow's is one number for the whole process.
+    # Ours comes from the config and is checked in check_shape; Pillow's is one number for the whole process.
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
@@ -252,7 +253,12 @@ def _no_pixel_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_shape(path: Path | str, width: int, height: int, max_megapixels: float) -> None:
+def check_shape(path: Path | str, width: int, height: int, max_megapixels: float) -> None:
+    """Refuse a picture or map by its size in pixels.
+
+    Raises:
+        ImageError: too many pixels, or one of the shapes of `MIN_SIDE` and `MAX_ASPECT`.
+    """
     shape = f"is {height}x{width} (height x width)"
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:

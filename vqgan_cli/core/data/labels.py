@@ -30,14 +30,17 @@ def read_labels(path: Path) -> dict[str, str]:
     if path.suffix.lower() == ".json":
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"labels file {str(path)!r} is not JSON: {error}") from None
         if not isinstance(found, dict) or not all(isinstance(v, str | int) for v in found.values()):
             raise DataError(
                 f'labels file {str(path)!r} is no object of names and classes: {{"a.jpg": "cat"}}'
             )
         return {str(name): str(label) for name, label in found.items()}
-    rows = [row for row in csv.reader(text.splitlines()) if row]
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+    except csv.Error as error:
+        raise DataError(f"labels file {str(path)!r} is not CSV: {error}") from None
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 2), None)
     if wrong is not None or not rows:
         raise DataError(

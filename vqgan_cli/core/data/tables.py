@@ -51,7 +51,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             rows: list[Any] = list(csv.DictReader(text.splitlines()))
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"cannot read the pairs in {str(path)!r}: {error}") from None
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{str(path)!r} lists no pairs")

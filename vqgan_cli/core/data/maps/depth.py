@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vqgan_cli.core.data.images import IMAGE_SUFFIXES, opened, write_image
+from vqgan_cli.core.data.images import IMAGE_SUFFIXES, check_shape, opened, write_image
 from vqgan_cli.core.data.maps.base import Array, MapKind, UInt8
 from vqgan_cli.core.data.pixels import orientation, upright
 from vqgan_cli.core.data.synthetic import Drawing, SyntheticSet
@@ -40,7 +40,8 @@ class Depth(MapKind):
 
     def read(self, path: Path, *, max_megapixels: float = 200.0) -> Array:
         """Scaled depth, float32 [H, W], of a gray image (integers times ``depth_unit``) or an ``.npy`` in metres."""
-        raw = _read_npy(path) if path.suffix.lower() == ".npy" else _read_gray(path, max_megapixels)
+        read = _read_npy if path.suffix.lower() == ".npy" else _read_gray
+        raw = read(path, max_megapixels)
         unit = 1.0 if path.suffix.lower() == ".npy" else self.config.depth_unit
         known = np.isfinite(raw)
         if self.config.depth_unknown is not None:
@@ -114,12 +115,15 @@ def _read_gray(path: Path, max_megapixels: float) -> Metres:
         return upright(np.asarray(image), orientation(image)).astype(np.float64)
 
 
-def _read_npy(path: Path) -> Metres:
+def _read_npy(path: Path, max_megapixels: float) -> Metres:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped: a header can ask for any amount of memory. No archive is opened and no pickle read.
+        array = np.lib.format.open_memmap(path, mode="r")
+    # The header is a text of Python, whose parser meets damage with anything from SyntaxError to OverflowError.
+    except Exception as error:
         raise ImageError(path, f"is no plain .npy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        what = f"{array.dtype} {list(array.shape)}"
         raise ImageError(path, f"holds {what}: depth is one number per pixel, [height, width]")
+    check_shape(path, array.shape[1], array.shape[0], max_megapixels)
     return array.astype(np.float64)

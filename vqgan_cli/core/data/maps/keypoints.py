@@ -21,6 +21,7 @@ Limb = tuple[str, str]
 
 _SKELETON = "skeleton.json"
 _LEAST_WIDTH = 1.5  # pixels
+_FARTHEST = 1e6  # pixels: a point may lie outside its picture, but the squares of distances must not overflow
 
 
 class Points(NamedTuple):
@@ -162,7 +163,7 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(path, f"is no JSON: {error}") from None
 
 
@@ -170,7 +171,7 @@ def _place(path: Path, name: str, place: Any) -> Place:
     if (
         isinstance(place, list)
         and len(place) == 2
-        and all(isinstance(value, int | float) and np.isfinite(value) for value in place)
+        and all(isinstance(value, int | float) and abs(value) <= _FARTHEST for value in place)
     ):
         return float(place[0]), float(place[1])
     raise ImageError(path, f"has {place!r} for {name!r} in place of [x, y]")
