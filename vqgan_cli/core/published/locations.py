@@ -17,6 +17,9 @@ __all__ = ["HubFile", "RemoteFile", "UrlFile", "hub_endpoint", "parse_hub_url", 
 _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 _FORM = "hf://owner/repository/file[@revision], such as hf://FoundationVision/LlamaGen/vq_ds16_c2i.pt"
 _PART = re.compile(r"[\w.-]+")
+_NAME_BYTES = (
+    200  # of 255 that file systems take; something is added to the name of a download that is not finished
+)
 
 
 def hub_endpoint() -> str:
@@ -106,7 +109,8 @@ class UrlFile:
         parts = urlsplit(self.url)
         found = [unquote(parts.path), *(value for _, value in parse_qsl(parts.query))]
         names = [text.rstrip("/").rpartition("/")[2] for text in found]
-        return self.file_name or next((name for name in names if Path(name).suffix), names[0]) or "download"
+        name = self.file_name or next((name for name in names if Path(name).suffix), names[0])
+        return _part_of_path(name) or "download"
 
     @property
     def page(self) -> str:
@@ -118,10 +122,18 @@ class UrlFile:
         """Where the download lies; a copy that was downloaded by hand is looked for there as well."""
         # Servers name many files alike (last.ckpt), and a query can be all that tells them apart.
         mark = hashlib.sha256(self.url.encode()).hexdigest()[:8]
-        return cache_root() / "downloads" / (urlsplit(self.url).hostname or "") / mark / self.name
+        return (
+            cache_root() / "downloads" / _part_of_path(urlsplit(self.url).hostname or "") / mark / self.name
+        )
 
 
 RemoteFile = HubFile | UrlFile
+
+
+def _part_of_path(name: str) -> str:
+    """A name as one folder or file of a path; empty if it would lead to another one."""
+    name = name.replace("\0", "")
+    return "" if name in (".", "..") else os.fsencode(name)[-_NAME_BYTES:].decode("utf-8", "ignore")
 
 
 def parse_hub_url(text: str) -> HubFile:
@@ -147,16 +159,21 @@ def parse_remote(text: str) -> RemoteFile | None:
     """A file on the hub (``hf://``, or the address of its page) or at another http(s) address; None for a path.
 
     Raises:
-        UsageError: ``hf://`` of a wrong form.
+        UsageError: ``hf://`` of a wrong form, or an address that is none.
     """
     if text.startswith("hf://"):
         return parse_hub_url(text)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        if text.startswith(("http:", "https:")):
+            raise UsageError(f"{text!r} is no address: {error}") from None
+        return None
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return None
     hosts = (*_HUB_HOSTS, urlsplit(hub_endpoint()).netloc)
     page = re.fullmatch(r"/([\w.-]+/[\w.-]+)/(?:resolve|blob|raw)/([^/]+)/(.+)", parts.path)
     if parts.netloc in hosts and page:
-        repo, revision, file = page.groups()
-        return HubFile(repo, unquote(file), unquote(revision))
+        repo, revision, file = (unquote(group) for group in page.groups())
+        return parse_hub_url(f"hf://{repo}/{file}@{revision}")
     return UrlFile(text)
