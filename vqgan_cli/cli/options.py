@@ -26,6 +26,7 @@ __all__ = [
     "BatchSize",
     "Data",
     "Debug",
+    "Deterministic",
     "Device",
     "Force",
     "Gpus",
@@ -176,6 +177,15 @@ Seed = Annotated[
         metavar="N",
         help="Seed of all randomness: the same seed gives the same result on the same machine. "
         "Without it in training: seed of the preset.",
+    ),
+]
+
+Deterministic = Annotated[
+    bool | None,
+    typer.Option(
+        "--deterministic",
+        help="Use only kernels that give the same result each time, which are slower on a GPU; one that has none ends "
+        "the run by name. A CPU repeats itself without. Default: deterministic of the preset.",
     ),
 ]
 

@@ -13,6 +13,7 @@ from vqgan_cli.cli.options import (
     BatchSize,
     Data,
     Debug,
+    Deterministic,
     Device,
     Force,
     Gpus,
@@ -80,6 +81,7 @@ def train_ae(
     set_: SetOption = None,
     precision: Precision = None,
     seed: Seed = None,
+    deterministic: Deterministic = None,
     device: Device = "auto",
     gpus: Gpus = None,
     tracker: Tracker = None,
@@ -114,6 +116,7 @@ def train_ae(
         f"{section}.batch_size": batch_size,
         f"{section}.precision": precision,
         f"{section}.seed": seed,
+        f"{section}.deterministic": deterministic,
     }
     max_seconds = parse_duration(max_time) if max_time else None
     config, run, resume_from = plan_run(

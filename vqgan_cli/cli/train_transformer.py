@@ -13,6 +13,7 @@ from vqgan_cli.cli.options import (
     BatchSize,
     Data,
     Debug,
+    Deterministic,
     Device,
     Force,
     Gpus,
@@ -108,6 +109,7 @@ def train_transformer(
     set_: SetOption = None,
     precision: Precision = None,
     seed: Seed = None,
+    deterministic: Deterministic = None,
     device: Device = "auto",
     gpus: Gpus = None,
     tracker: Tracker = None,
@@ -147,6 +149,7 @@ def train_transformer(
         "train_transformer.batch_size": batch_size,
         "train_transformer.precision": precision,
         "train_transformer.seed": seed,
+        "train_transformer.deterministic": deterministic,
     }
     max_seconds = parse_duration(max_time) if max_time else None
     config, run, resume_from = plan_run(
