@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.device import autocast_for
-from vqgan_cli.core.errors import MemoryLimitError, StoppedError
 from vqgan_cli.core.generation.templates import Template
+from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.models.tiled_decoding import decode_tiled
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.training.stopping import StopRequest
@@ -97,8 +98,7 @@ class ImageDrawer:
 
         grid = templates[0].grid
         large = self._is_large(grid)
-        maps = [template.condition for template in templates if template.condition is not None]
-        condition = torch.from_numpy(np.stack(maps)) if maps else torch.tensor([[n or 0] for n in labels])
+        condition = _condition(templates, labels)
         known = None
         if any(template.photo for template in templates):
             seed, nothing = self._settings.seed, np.full(grid, -1)
@@ -110,43 +110,32 @@ class ImageDrawer:
                     ]
                 )
             ).to(self._device)
-        try:
-            drawn = draw(
-                self._model.prior,
-                condition.to(self._device),
-                grid,
-                self._settings,
-                known=known,
-                first_image=first,
-                progress=progress,
-            )
-        except Stopped:
-            self.require_going()
-            raise
-        except torch.OutOfMemoryError as error:
-            half = max(1, self._settings.max_batch // 2)
-            raise MemoryLimitError(
-                f"out of memory on {self._device} with --max-batch {self._settings.max_batch}",
-                hint=f"try --max-batch {half} or --precision bf16",
-            ) from error
-        return drawn.cpu().numpy()
+        with self._memory_errors():
+            try:
+                drawn = draw(
+                    self._model.prior,
+                    condition.to(self._device),
+                    grid,
+                    self._settings,
+                    known=known,
+                    first_image=first,
+                    progress=progress,
+                )
+            except Stopped:
+                self.require_going()
+                raise
+            return drawn.cpu().numpy()
 
     def pictures(self, codes: npt.NDArray[np.int64]) -> list[Picture]:
         """Decode codes [N, h, w] to pictures uint8 [H, W, 3].
 
         Raises:
+            StoppedError: asked to stop.
             MemoryLimitError: the device's memory is exhausted.
         """
-        try:
-            with autocast_for(self._device, self._precision):
-                return to_arrays(
-                    decode_tiled(self._model.tokenizer, torch.from_numpy(codes).to(self._device))
-                )
-        except torch.OutOfMemoryError as error:
-            raise MemoryLimitError(
-                f"out of memory on {self._device} while decoding {codes.shape[1]}x{codes.shape[2]} codes",
-                hint="try --precision bf16, a smaller --max-batch or --device cpu",
-            ) from error
+        with self._memory_errors(), autocast_for(self._device, self._precision):
+            batch = torch.from_numpy(codes).to(self._device)
+            return to_arrays(decode_tiled(self._model.tokenizer, batch, meanwhile=self.require_going))
 
     def require_going(self) -> None:
         """Raise if a signal has asked to stop.
@@ -154,13 +143,15 @@ class ImageDrawer:
         Raises:
             StoppedError: with the exit code for the signal.
         """
-        reason = self._stop.agreed()
-        if reason:
-            raise StoppedError(
-                f"{reason}; the images written so far are whole",
-                exit_code=130 if reason == "interrupted" else 143,
-                hint="repeat the same command to go on",
-            )
+        self._stop.require_going("while drawing; the images written so far are whole")
+
+    def _memory_errors(self) -> AbstractContextManager[None]:
+        batch = self._settings.max_batch
+        smaller = f"--max-batch {batch // 2}, " if batch > 1 else ""
+        return memory_errors(
+            f"on {self._device} with --max-batch {batch}",
+            f"try {smaller}--precision bf16 or a smaller --size",
+        )
 
     def _is_large(self, grid: tuple[int, int]) -> bool:
         window = self._model.prior.spec.grid
@@ -175,3 +166,14 @@ class ImageDrawer:
         write_image(self._preview, picture)
         took = time.monotonic() - started
         self._next_preview = time.monotonic() + max(_PREVIEW_SECONDS, took / _PREVIEW_SHARE)
+
+
+def _condition(templates: Sequence[Template], labels: Sequence[int | None]) -> Tensor:
+    """What the prior is told of each image: its class [N, 1], or the codes of its map [N, h, w]."""
+    maps: dict[int, npt.NDArray[np.int64]] = {}
+    for template in templates:
+        if template.condition is not None and id(template) not in maps:
+            maps[id(template)] = template.condition()
+    if not maps:
+        return torch.tensor([[label or 0] for label in labels])
+    return torch.from_numpy(np.stack([maps[id(template)] for template in templates]))

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vqgan_cli.core.data.images import contact_sheet, read_image, write_image
+from vqgan_cli.core.data.images import contact_sheet, read_image, remove_unfinished, write_image
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
@@ -77,7 +77,7 @@ class SampleFolder:
         folder: created if need be.
         settings: everything that the images depend on, as JSON can hold it.
         files: names of all images.
-        force: discard what an earlier call with other settings, or the same, has left.
+        force: discard what an earlier call has left, unless it is this one, and unfinished.
 
     Attributes:
         known: what ``samples.json`` of an earlier call says about its images, by file.
@@ -94,9 +94,11 @@ class SampleFolder:
         self.settings = json.loads(json.dumps(settings))
         self.known: dict[str, Sample] = {}
         require_writable_folder(folder)
+        remove_unfinished(folder)
         earlier = self._read(damaged_is_none=force)
-        if force:
+        if force and (earlier is None or earlier.finished or self._changes(earlier)):
             self._discard(earlier)
+            earlier = None
         elif earlier is not None and (earlier.finished or self._has_work()):
             self._require_same(earlier)
             self.known = {sample.file: sample for sample in earlier.images}
@@ -107,7 +109,7 @@ class SampleFolder:
                     f"{str(folder / existing)!r} exists, and no {_DESCRIPTION} says how it was made",
                     hint="overwrite with --force, or name another folder with -o",
                 )
-        self.finished = earlier is not None and not force and earlier.finished and not self.missing(files)
+        self.finished = earlier is not None and earlier.finished and not self.missing(files)
         if not self.finished:
             self._write(finished=False, images=list(self.known.values()))
 
@@ -140,12 +142,14 @@ class SampleFolder:
         """Whether anything was drawn; a call that failed before that is in nobody's way."""
         return self.candidates.exists() or any(self.folder.glob("*.png"))
 
-    def finish(self, samples: Sequence[Sample], shown: Mapping[str, Picture] | None = None) -> None:
+    def finish(
+        self, samples: Sequence[Sample], shown: Mapping[str, Callable[[], Picture]] | None = None
+    ) -> None:
         """Write the contact sheet and the final ``samples.json``; remove what was for the time of drawing.
 
         Args:
             samples: every image.
-            shown: picture of each `Sample.source`, to stand before the images that were made from it.
+            shown: makes the picture of each `Sample.source`, to stand before the images that were made from it.
 
         Raises:
             OutputError: a file cannot be written.
@@ -163,7 +167,7 @@ class SampleFolder:
             [self._thumbnail(samples[i].file, _SHEET_SIDE // columns) for i in chosen], columns
         )
 
-    def _beside(self, samples: Sequence[Sample], shown: Mapping[str, Picture]) -> Picture:
+    def _beside(self, samples: Sequence[Sample], shown: Mapping[str, Callable[[], Picture]]) -> Picture:
         """A row per map or photo: itself, then what was made from it."""
         rows = [list(row) for _, row in itertools.groupby(samples, lambda sample: sample.source)]
         in_row = min(max(map(len, rows)), _SHEET_IMAGES // 2)
@@ -172,7 +176,7 @@ class SampleFolder:
         pictures = []
         for row in rows:
             images = [self._thumbnail(sample.file, side) for sample in row[:in_row]]
-            first = shown[row[0].source or ""]
+            first = shown[row[0].source or ""]()
             pictures.append(resize(first, *images[0].shape[:2]))
             pictures += images + [np.full_like(images[0], 255)] * (in_row - len(images))
         return contact_sheet(pictures, in_row + 1)
@@ -201,16 +205,20 @@ class SampleFolder:
         write_text(self.folder / _DESCRIPTION, text + "\n")
 
     def _require_same(self, earlier: _Description) -> None:
-        before, now = _comparable(earlier.settings), _comparable(self.settings)
-        changed = [name for name in before | now if before.get(name) != now.get(name)]
-        if changed:
-            differences = ", ".join(
-                f"{name} {_short(now.get(name))} not {_short(before.get(name))}" for name in changed
-            )
+        if changes := self._changes(earlier):
             raise OutputError(
-                f"{str(self.folder)!r} holds samples of another call: {differences}",
+                f"{str(self.folder)!r} holds samples of another call: {', '.join(changes)}",
                 hint="name another folder with -o, or replace them with --force",
             )
+
+    def _changes(self, earlier: _Description) -> list[str]:
+        """Settings on which images depend and that are others now."""
+        before, now = _comparable(earlier.settings), _comparable(self.settings)
+        return [
+            f"{name} {_short(now.get(name))} not {_short(before.get(name))}"
+            for name in before | now
+            if before.get(name) != now.get(name)
+        ]
 
     def _discard(self, earlier: _Description | None) -> None:
         names = [sample.file for sample in earlier.images] if earlier else []

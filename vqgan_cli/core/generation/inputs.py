@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.artifacts import Transformer
+from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.images import read_image
 from vqgan_cli.core.data.listing import find_images
@@ -32,12 +35,13 @@ _SHOWN_SIDE = 512  # pixels of a template's picture in a contact sheet
 _NAME_LENGTH = 100
 
 Array = npt.NDArray[Any]
+Picture = npt.NDArray[np.uint8]
 
 
 def maps_of_files(
     spec: str, model: Transformer, size: tuple[int, int] | None, *, from_images: bool
 ) -> list[Template]:
-    """A template per map.
+    """A template per map. Each map is read once to see that it can be used, and again when it is its turn.
 
     Args:
         spec: a file, a folder (alone, or with ``image/`` beside that of the kind), a glob, a list, or a table.
@@ -55,21 +59,38 @@ def maps_of_files(
     if from_images and not kind.computable:
         raise UsageError(f"--from-image: {kind.name} maps cannot be computed from pictures")
     found = find_images(spec) if from_images else find_maps(spec, kind)
-    templates = []
-    for key, name in zip(found.keys, _file_names(found.keys), strict=True):
-        path = found.root / key
+
+    def read(path: Path) -> Array:
+        """The map at the size of its images."""
         array: Array = read_image(path) if from_images else kind.read(path)
         height, width = size or _rounded(array.shape, encoder.downsampling)
         _require_window(model, height, width, str(path))
         if from_images:
-            array = kind.compute(cover_crop(array, height, width)[0])
-        else:
-            _require_aspect(array, height, width, str(path))
-            array = resize(array, height, width)
-        codes = encoder.encode_large(array)
-        shown = _small(kind.picture(array))
-        templates.append(Template(codes.shape, name=name, condition=codes, shown=shown))
+            return kind.compute(cover_crop(array, height, width)[0])
+        _require_aspect(array, height, width, str(path))
+        return resize(array, height, width)
+
+    templates = []
+    for key, name in zip(found.keys, _file_names(found.keys), strict=True):
+        path = found.root / key
+        array = read(path)
+        template = Template(
+            (array.shape[0] // encoder.downsampling, array.shape[1] // encoder.downsampling),
+            name=name,
+            condition=partial(_encoded, encoder, read, path),
+            mark=_mark(array),
+            shown=partial(_pictured, encoder, read, path),
+        )
+        templates.append(template)
     return templates
+
+
+def _encoded(encoder: MapEncoder, read: Callable[[Path], Array], path: Path) -> npt.NDArray[np.int64]:
+    return encoder.encode_large(read(path))
+
+
+def _pictured(encoder: MapEncoder, read: Callable[[Path], Array], path: Path) -> Picture:
+    return _small(encoder.map_kind.picture(read(path)))
 
 
 def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
@@ -89,19 +110,23 @@ def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
         )
     codes.validate(encoder.codebook_size)
     templates = []
+    f = encoder.downsampling
+
+    def picture(index: int) -> Picture:
+        grids = torch.from_numpy(codes.grid(index)[None])
+        return _small(encoder.map_kind.picture(encoder.decode(grids.to(_device(model)))[0]))
+
     for index, name in enumerate(_file_names(codes.names)):
-        grid = codes.grid(index)
-        f = encoder.downsampling
-        _require_window(model, grid.shape[0] * f, grid.shape[1] * f, name)
-        shown = encoder.map_kind.picture(encoder.decode(torch.from_numpy(grid[None]).to(_device(model)))[0])
-        templates.append(
-            Template(
-                (grid.shape[0], grid.shape[1]),
-                name=name,
-                condition=grid,
-                shown=_small(shown),
-            )
+        grid = codes.images[index].grid
+        _require_window(model, grid[0] * f, grid[1] * f, name)
+        template = Template(
+            grid,
+            name=name,
+            condition=partial(codes.grid, index),
+            mark=_mark(codes.grid(index)),
+            shown=partial(picture, index),
         )
+        templates.append(template)
     return templates
 
 
@@ -111,17 +136,15 @@ def completion(
     model: Transformer,
     size: tuple[int, int] | None,
     seam: int | None,
-    condition: Array | None = None,
+    map_: Template | None = None,
 ) -> Template:
-    """A template that keeps the known part of a photo; see `parse_known` for how it is named."""
+    """A template that keeps the known part of a photo, perhaps by a map; see `parse_known` for how it is named."""
     picture = _photo(photo, model, size)
     mask = parse_known(known, *picture.shape[:2])
     codes = _codes(picture, model.tokenizer)
     made = Photo(picture, codes, mask=mask, seam=seam)
     shown = np.where(mask[..., None], picture, np.uint8(128))
-    return Template(
-        codes.shape, name=_file_name(photo.stem), condition=condition, photo=made, shown=_small(shown)
-    )
+    return _of_photo(photo, made, shown, map_)
 
 
 def variation(
@@ -129,18 +152,27 @@ def variation(
     strength: float,
     model: Transformer,
     size: tuple[int, int] | None,
-    condition: Array | None = None,
+    map_: Template | None = None,
 ) -> Template:
-    """A template that keeps the codes of a photo but for a share ``strength`` of them."""
+    """A template that keeps the codes of a photo, perhaps by a map, but for a share ``strength`` of them."""
     picture = _photo(photo, model, size)
     codes = _codes(picture, model.tokenizer)
-    made = Photo(picture, codes, strength=strength)
+    return _of_photo(photo, Photo(picture, codes, strength=strength), picture, map_)
+
+
+def _of_photo(path: Path, photo: Photo, shown: Picture, map_: Template | None) -> Template:
+    small = _small(shown)
     return Template(
-        codes.shape, name=_file_name(photo.stem), condition=condition, photo=made, shown=_small(picture)
+        photo.codes.shape,
+        name=_file_name(path.stem),
+        condition=map_.condition if map_ else None,
+        mark=map_.mark if map_ else "",
+        photo=photo,
+        shown=lambda: small,
     )
 
 
-def _photo(path: Path, model: Transformer, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+def _photo(path: Path, model: Transformer, size: tuple[int, int] | None) -> Picture:
     image = read_image(path)
     height, width = size or _rounded(image.shape, model.tokenizer.downsampling)
     return np.ascontiguousarray(cover_crop(image, height, width)[0])
@@ -183,7 +215,11 @@ def _require_aspect(array: Array, height: int, width: int, name: str) -> None:
         )
 
 
-def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _mark(array: Array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]
+
+
+def _small(picture: Picture) -> Picture:
     scale = min(1.0, _SHOWN_SIDE / max(picture.shape[:2]))
     return resize(picture, *(max(1, round(side * scale)) for side in picture.shape[:2]))
 

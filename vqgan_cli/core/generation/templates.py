@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,13 +56,16 @@ class Template:
     Attributes:
         grid: cells [h, w].
         name: for file names; empty where nothing but the class tells images apart.
-        condition: codes of a map [h, w]; None for models without maps.
+        condition: reads a map and gives its codes [h, w], so that of any number of maps none is held; None for models
+            without maps.
+        mark: hash of what the condition's codes depend on.
         photo: to complete or to vary.
-        shown: small picture of map or photo for the contact sheet.
+        shown: makes a small picture of map or photo, for the contact sheet.
     """
 
     grid: tuple[int, int]
     name: str = ""
-    condition: Codes | None = None
+    condition: Callable[[], Codes] | None = None
+    mark: str = ""
     photo: Photo | None = None
-    shown: npt.NDArray[Any] | None = None
+    shown: Callable[[], Picture] | None = None

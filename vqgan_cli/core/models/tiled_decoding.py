@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ from vqgan_cli.core.models.shared_norms import (
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = ["MAX_ACTIVATIONS", "MAX_CELLS", "Tile", "decode_in_tiles", "decode_tiled"]
+
+T = TypeVar("T")
 
 MAX_ACTIVATIONS = 2**27
 """Values of the largest activation up to which a decoder runs on the whole: half a gigabyte in float32, of which a few
@@ -64,6 +66,7 @@ def decode_tiled(
     *,
     max_activations: int = MAX_ACTIVATIONS,
     max_cells: int = MAX_CELLS,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Images of codes: `Tokenizer.decode`, in tiles where the grid is too large for one pass.
 
@@ -72,15 +75,19 @@ def decode_tiled(
         codes: int64 [B, h, w], each below ``codebook_size``.
         max_activations: values of the largest activation that is held at once.
         max_cells: places up to which attention looks at the whole picture.
+        meanwhile: called for each tile, or part of the batch; may raise to give up.
 
     Returns:
         As `Tokenizer.decode`: float32 [B, 3, h*f, w*f] in [-1, 1], or class indices of label maps.
     """
     decoder = _Decoder(tokenizer, codes.shape[1] * codes.shape[2], max_activations, max_cells)
     if decoder.fits:
-        return torch.cat([tokenizer.decode(part) for part in codes.split(max_activations // decoder.largest)])
+        parts = _watched(codes.split(max_activations // decoder.largest), meanwhile)
+        return torch.cat([tokenizer.decode(part) for part in parts])
     height, width = (side * tokenizer.downsampling for side in codes.shape[1:])
-    return torch.cat([_assembled(decoder.tiles(grid[None]), height, width) for grid in codes])
+    return torch.cat(
+        [_assembled(_watched(decoder.tiles(grid[None]), meanwhile), height, width) for grid in codes]
+    )
 
 
 @torch.inference_mode()
@@ -251,6 +258,12 @@ class _Decoder:
         cut = (hidden.shape[-1] - side) // 2
         middle = hidden[..., cut : cut + side, cut : cut + side]
         return first | self._second_statistics(middle)
+
+
+def _watched(parts: Iterable[T], meanwhile: Callable[[], None]) -> Iterator[T]:
+    for part in parts:
+        meanwhile()
+        yield part
 
 
 def _assembled(tiles: Iterator[Tile], height: int, width: int) -> Tensor:

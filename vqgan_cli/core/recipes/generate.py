@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vqgan_cli import __version__
-from vqgan_cli.core.artifacts import Transformer, load_transformer
+from vqgan_cli.core.artifacts import Transformer, load_transformer, read_model_info
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.codes_format import CodesMetadata, description_path
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import CodesError, UsageError
-from vqgan_cli.core.files import require_writable_folder
+from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
@@ -114,7 +115,16 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
     if options.codes is not None and options.codes.suffix != ".npy":
         require_free_target(options.codes)
     device = resolve_device(options.device)
-    model = load_transformer(options.model, device)
+    read_model_info(options.model)  # a name that is wrong leaves no folder behind
+    for folder in {options.out, options.codes.parent if options.codes else options.out}:
+        require_writable_folder(folder)
+    with reserved(options.out, is_folder=True):
+        return _generate(options, load_transformer(options.model, device), device, reporter)
+
+
+def _generate(
+    options: GenerateOptions, model: Transformer, device: torch.device, reporter: Reporter
+) -> GenerateResult:
     size = _image_size(options, model)
     settings = _sampling_settings(options, model)
     names = ClassNames(model.classes, model.prior.spec.condition_size)
@@ -214,19 +224,18 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
         else:
             maps = maps_of_files(options.condition, model, size, from_images=options.from_images)
     photo = options.complete or options.variations
+    f = model.tokenizer.downsampling
     if photo is None:
-        f = model.tokenizer.downsampling
         grid = (size[0] // f, size[1] // f) if size else model.prior.spec.grid
         return maps or [Template(grid)]
     if len(maps) > 1:
         raise UsageError("--complete and --variations take one map, that of the photo")
-    condition = maps[0].condition if maps else None
-    if condition is not None:
-        size = (condition.shape[0] * encoder.downsampling, condition.shape[1] * encoder.downsampling)  # type: ignore[union-attr]
+    map_ = maps[0] if maps else None
+    if map_ is not None:
+        size = (map_.grid[0] * f, map_.grid[1] * f)
     if options.complete is not None:
-        seam = model.tokenizer.downsampling if options.blend else None
-        return [completion(photo, options.known, model, size, seam, condition)]
-    return [variation(photo, options.strength, model, size, condition)]
+        return [completion(photo, options.known, model, size, f if options.blend else None, map_)]
+    return [variation(photo, options.strength, model, size, map_)]
 
 
 def _names_codes(condition: str, encoder: MapEncoder | None) -> bool:
@@ -245,17 +254,17 @@ def _by_size(
     f = encoder.downsampling
     height, width = size or tuple(side * f for side in model.prior.spec.grid)
     map_ = encoder.map_kind.compute(np.zeros((height, width, 3), np.uint8))
-    return Template((height // f, width // f), condition=encoder.encode([map_])[0])
+    codes = encoder.encode([map_])[0]
+    return Template((height // f, width // f), condition=lambda: codes)
 
 
 def _digest(templates: Sequence[Template]) -> str | None:
     """Hash of everything in the templates that images depend on; None where that is their grid alone."""
     digest = hashlib.sha256()
     for template in templates:
-        digest.update(f"{template.name} {template.grid}".encode())
+        digest.update(f"{template.name} {template.grid} {template.mark}".encode())
         photo = template.photo
-        arrays = [template.condition, *((photo.codes, photo.picture, photo.mask) if photo else ())]
-        for array in arrays:
+        for array in (photo.codes, photo.picture, photo.mask) if photo else ():
             digest.update(b"-" if array is None else array.tobytes())
         digest.update(f"{photo.strength} {photo.seam}".encode() if photo else b"-")
     return digest.hexdigest()[:16] if any(each.name for each in templates) else None
