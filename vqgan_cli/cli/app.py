@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from vqgan_cli import __version__
-from vqgan_cli.cli import console, models, presets
+from vqgan_cli.cli import console, evaluate, models, presets
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.display import is_main_process
 from vqgan_cli.cli.encode import encode
@@ -51,8 +51,9 @@ app.command("import")(import_)
 app.command()(export)
 app.command()(info)
 app.command()(synthetic)
-for each in (app, models.app, presets.app):
+for each in (app, evaluate.app, models.app, presets.app):
     use_docstrings(each)
+app.add_typer(evaluate.app, name="evaluate", help="How good reconstructions, samples and models are.")
 app.add_typer(models.app, name="models", help="Published models by name: list, show, pull.")
 app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
 
