@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests.data.bad_images import OK, write_bad_images
+from tests.data.bad_images import OK, cmyk, write_bad_images
 from vqgan_cli.core.data.images import (
     contact_sheet,
     image_size,
@@ -188,10 +188,6 @@ def test_cmyk_jpeg_has_the_right_polarity(tmp_path: Path) -> None:
     image = read_image(path).astype(int)
     np.testing.assert_allclose(image[8, 2], (255, 0, 0), atol=3)
     np.testing.assert_allclose(image[8, 13], (0, 0, 0), atol=3)
-
-
-def cmyk(ink: np.ndarray) -> Image.Image:
-    return Image.merge("CMYK", [Image.fromarray(np.ascontiguousarray(ink[:, :, i])) for i in range(4)])
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:

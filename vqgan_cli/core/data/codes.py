@@ -224,7 +224,10 @@ def _read_description(path: Path, array: Array) -> CodesDescription:
         )
     classes = len(description.metadata.classes)
     for index, image in enumerate(description.images):
-        safe_name(image.name)
+        try:
+            safe_name(image.name)
+        except CodesError as error:
+            raise CodesError(f"{str(file)!r}: {error.message}") from None
         if not -1 <= image.label < classes:
             raise CodesError(
                 f"{str(file)!r}: image {index} ({image.name!r}) has the class {image.label}; there are {classes}"
