@@ -6,19 +6,22 @@ import math
 import shutil
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from vqgan_cli.core.artifacts import Transformer, load_transformer
+from vqgan_cli.core.artifacts import Transformer, load_transformer, read_model_info
 from vqgan_cli.core.data.attributes import Attributes, read_with_attributes
-from vqgan_cli.core.data.images import OUTPUT_SUFFIXES
+from vqgan_cli.core.data.images import OUTPUT_SUFFIXES, remove_unfinished
 from vqgan_cli.core.data.listing import find_images
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError
-from vqgan_cli.core.files import require_writable_folder
+from vqgan_cli.core.files import require_writable_folder, reserved
+from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
@@ -111,7 +114,7 @@ class UpscaleResult:
 class _Job:
     name: str  # of the picture given
     path: Path
-    targets: list[Path | None]
+    targets: dict[int, Path | None]  # by the number of the sample
 
 
 def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
@@ -121,15 +124,29 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when what is done is kept.
     """
     device = resolve_device(options.device)
+    read_model_info(options.model)  # a name that is wrong leaves no folder behind
+    with tempfile.TemporaryDirectory() as folder:
+        jobs, several = _jobs(options, Path(folder))
+        targets = [target for job in jobs for target in job.targets.values() if target is not None]
+        folders = sorted({target.parent for target in targets})
+        for each in folders:
+            require_writable_folder(each)
+        output = options.out if several else targets[0] if targets else None
+        with reserved(output, is_folder=several) if output else nullcontext():
+            for each in folders if several else []:
+                remove_unfinished(each)
+            jobs = _still_to_do(options, jobs, several, reporter)
+            return _upscale(options, jobs, device, reporter)
+
+
+def _upscale(
+    options: UpscaleOptions, jobs: list[_Job], device: torch.device, reporter: Reporter
+) -> UpscaleResult:
     model = load_transformer(options.model, device)
     passes = _passes(options, model)
     settings = _sampling_settings(options, model)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop,
-    ):
-        jobs = _jobs(options, Path(folder))
-        references = _references(options, jobs)
+    references = _references(options, jobs)
+    with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
         perceptual = perceptual_network(options.perceptual, reporter) if references else None
         if perceptual is not None:
             perceptual.to(device)
@@ -157,14 +174,15 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
                 reporter.warning(f"skipped {job.name!r}: {error.reason}")
                 failed.append((job.name, error.reason))
                 continue
-            for number, target in enumerate(job.targets):
-                picture = _drawn(upscaler, small, number, passes, job.name, reporter)
-                _write(picture, target, attributes, reporter)
-                faithful = consistency(picture, small, total, upscaler.filter)
-                measured: dict[str, float] = {}
-                if job.name in references:
-                    reference = read_reference(references[job.name], picture.shape)
-                    measured = compare(picture, small, reference, perceptual, device)
+            for number, target in job.targets.items():
+                with memory_errors(*_memory_message(options, small.shape, device)):
+                    picture = _drawn(upscaler, small, number, passes, job.name, reporter)
+                    _write(picture, target, attributes, reporter)
+                    faithful = consistency(picture, small, total, upscaler.filter)
+                    measured: dict[str, float] = {}
+                    if job.name in references:
+                        reference = read_reference(references[job.name], picture.shape)
+                        measured = compare(picture, small, reference, perceptual, device)
                 result = Upscaled(job.name, target, picture.shape[:2], faithful, measured)
                 images.append(result)
                 reporter.info(_line(result))
@@ -173,7 +191,7 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
 
 def _require_format(job: _Job, small: Picture, factor: int) -> None:
     """Raise ImageError if the format cannot hold the result, before anything is drawn."""
-    for target in job.targets:
+    for target in job.targets.values():
         size = (small.shape[0] * factor, small.shape[1] * factor)
         if target is not None and (reason := too_large(target, *size)):
             raise ImageError(job.path, f"{reason}; name a .png with -o")
@@ -224,8 +242,17 @@ def _sampling_settings(options: UpscaleOptions, model: Transformer) -> SamplingS
     )
 
 
-def _jobs(options: UpscaleOptions, scratch: Path) -> list[_Job]:
-    """Pictures and where their results go."""
+def _memory_message(options: UpscaleOptions, shape: tuple[int, ...], device: torch.device) -> tuple[str, str]:
+    drawn = options.max_batch > 1 and not options.tokenizer_only
+    smaller = f"--max-batch {options.max_batch // 2} or " if drawn else ""
+    return (
+        f"on {device} with a picture of {shape[0]}x{shape[1]} (height x width)",
+        f"try {smaller}--precision bf16, or enlarge parts of it",
+    )
+
+
+def _jobs(options: UpscaleOptions, scratch: Path) -> tuple[list[_Job], bool]:
+    """Pictures and where their results go, and whether a folder of them was named."""
     if options.source == STANDARD:
         given = scratch / "stdin"
         given.write_bytes(sys.stdin.buffer.read())
@@ -237,7 +264,7 @@ def _jobs(options: UpscaleOptions, scratch: Path) -> list[_Job]:
     if str(options.out) == STANDARD:
         if several or options.samples > 1:
             raise UsageError("-o - takes one picture", hint="name a folder with -o")
-        return [_Job(files[0][0], files[0][1], [None])]
+        return [_Job(files[0][0], files[0][1], {0: None})], False
     as_file = options.out.suffix.lower() in OUTPUT_SUFFIXES
     if several and as_file:
         raise UsageError(f"-o {options.out}: several pictures need a folder", hint="leave out the suffix")
@@ -250,21 +277,32 @@ def _jobs(options: UpscaleOptions, scratch: Path) -> list[_Job]:
             base = options.out / stem.with_suffix(
                 stem.suffix if stem.suffix.lower() in OUTPUT_SUFFIXES else ".png"
             )
-        numbered = [base.with_name(f"{base.stem}-{n:02d}{base.suffix}") for n in range(options.samples)]
-        jobs.append(_Job(name, path, list(numbered if options.samples > 1 else [base])))
-    targets = [target for job in jobs for target in job.targets if target is not None]
+        numbered: dict[int, Path | None] = {0: base}
+        if options.samples > 1:
+            names = (f"{base.stem}-{number:02d}{base.suffix}" for number in range(options.samples))
+            numbered = dict(enumerate(map(base.with_name, names)))
+        jobs.append(_Job(name, path, numbered))
+    targets = [target for job in jobs for target in job.targets.values()]
     if len(set(targets)) < len(targets):
         raise OutputError("several pictures would get the same name", hint="enlarge them one by one")
-    existing = [target for target in targets if target.exists()]
-    if existing and not options.force:
-        if len(existing) == len(targets) or not several:
-            raise OutputError(
-                f"{str(existing[0])!r} exists", hint="overwrite with --force, or name another with -o"
-            )
-        jobs = [job for job in jobs if not all(t is not None and t.exists() for t in job.targets)]
-    for folder in sorted({target.parent for target in targets}):
-        require_writable_folder(folder)
-    return jobs
+    return jobs, several
+
+
+def _still_to_do(options: UpscaleOptions, jobs: list[_Job], several: bool, reporter: Reporter) -> list[_Job]:
+    """Of a folder what is not there yet; of one picture nothing may be there."""
+    targets = [target for job in jobs for target in job.targets.values()]
+    existing = {target for target in targets if target is not None and target.exists()}
+    if not existing or options.force:
+        return jobs
+    if len(existing) == len(targets) or not several:
+        first = next(target for target in targets if target in existing)
+        raise OutputError(f"{str(first)!r} exists", hint="overwrite with --force, or name another with -o")
+    reporter.info(f"going on: {len(existing)} of {len(targets)} are there already")
+    left = []
+    for job in jobs:
+        missing = {number: target for number, target in job.targets.items() if target not in existing}
+        left += [_Job(job.name, job.path, missing)] if missing else []
+    return left
 
 
 def _references(options: UpscaleOptions, jobs: list[_Job]) -> dict[str, Path]:
@@ -304,7 +342,7 @@ def _write(picture: Picture, target: Path | None, attributes: Attributes, report
 
 def _room(jobs: list[_Job]) -> Scratch:
     """For pictures that are larger than memory: on the disk of the results."""
-    target = jobs[0].targets[0]
+    target = next(iter(jobs[0].targets.values()))
     return Scratch(Path(tempfile.gettempdir()) if target is None else target.parent)
 
 

@@ -8,6 +8,7 @@ become those of the given picture, invented details stay. All of it goes band by
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,14 @@ def consistency(large: Picture, small: Picture, factor: int, filter_: str) -> fl
     return math.inf if error == 0 else 10 * math.log10(255**2 * small.size / error)
 
 
-def back_project(large: Picture, small: Picture, factor: int, filter_: str, scratch: Scratch) -> None:
+def back_project(
+    large: Picture,
+    small: Picture,
+    factor: int,
+    filter_: str,
+    scratch: Scratch,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Change the large picture in place, so that its small version is the small picture.
 
     Args:
@@ -48,6 +56,7 @@ def back_project(large: Picture, small: Picture, factor: int, filter_: str, scra
         factor: as of `consistency`.
         filter_: as of `consistency`.
         scratch: room for two pictures of the size of ``small``.
+        meanwhile: called for each band; may raise to give up.
     """
     # Pillow filters 8 bits without sign: what is missing and what is too much are enlarged apart.
     missing, surplus = (scratch.picture(*small.shape[:2]) for _ in range(2))
@@ -55,6 +64,7 @@ def back_project(large: Picture, small: Picture, factor: int, filter_: str, scra
         if consistency(large, small, factor, filter_) >= _ENOUGH:
             return
         for first, band in shrunk(large, factor, filter_):
+            meanwhile()
             rows = slice(first, first + len(band))
             difference = small[rows].astype(np.int16) - band
             missing[rows] = difference.clip(0, 255)
@@ -62,5 +72,6 @@ def back_project(large: Picture, small: Picture, factor: int, filter_: str, scra
         for (top, raised), (_, lowered) in zip(
             enlarged(missing, factor), enlarged(surplus, factor), strict=True
         ):
+            meanwhile()
             rows = slice(top, top + len(raised))
             large[rows] = (large[rows].astype(np.int16) + raised - lowered).clip(0, 255)

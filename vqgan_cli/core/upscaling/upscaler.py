@@ -11,7 +11,6 @@ import torch
 from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.device import autocast_for
-from vqgan_cli.core.errors import MemoryLimitError, StoppedError
 from vqgan_cli.core.models.tiled_decoding import decode_in_tiles
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.tiled_encoding import encode_tiled
@@ -80,35 +79,33 @@ class Upscaler:
 
         Raises:
             StoppedError: asked to stop.
-            MemoryLimitError: the device's memory is exhausted.
             OutputError: the disk has no room.
         """
+        self._require_going()
         height, width = small.shape[0] * self.factor, small.shape[1] * self.factor
         f = self._encoder.downsampling
         grid = self.grid(small.shape)
         padded = self._scratch.picture(grid[0] * f, grid[1] * f)
         _fill_mirrored(padded, small, self.factor)
-        try:
-            with autocast_for(self._device, self._precision):
-                given = self._codes(padded) if self._reconstruct else self._encoder.encode_large(padded)
-            codes = torch.from_numpy(given[None]).to(self._device)
-            if not self._reconstruct:
-                codes = self._draw(codes, grid, number, watch)
-            with autocast_for(self._device, self._precision):
-                picture = self._decoded(codes, height, width)
-        except torch.OutOfMemoryError as error:
-            raise MemoryLimitError(
-                f"out of memory on {self._device} with a picture of {height}x{width}",
-                hint="try --max-batch 1 or --precision bf16",
-            ) from error
+        with autocast_for(self._device, self._precision):
+            given = self._codes(padded)
+        codes = torch.from_numpy(given[None]).to(self._device)
+        if not self._reconstruct:
+            codes = self._draw(codes, grid, number, watch)
+        with autocast_for(self._device, self._precision):
+            picture = self._decoded(codes, height, width)
         if self._consistent:
-            back_project(picture, small, self.factor, self.filter, self._scratch)
+            back_project(picture, small, self.factor, self.filter, self._scratch, self._require_going)
         return picture
+
+    def _require_going(self) -> None:
+        self._stop.require_going("while enlarging; the pictures written so far are whole")
 
     def _decoded(self, codes: torch.Tensor, height: int, width: int) -> Picture:
         """The upper left part of the picture of codes [1, h, w]."""
         picture = self._scratch.picture(height, width)
         for top, left, pixels in decode_in_tiles(self._model.tokenizer, codes):
+            self._require_going()
             part = picture[top : top + pixels.shape[-2], left : left + pixels.shape[-1]]
             part[:] = to_arrays(pixels)[0][: part.shape[0], : part.shape[1]]
         return picture
@@ -134,17 +131,17 @@ class Upscaler:
                 progress=progress,
             )
         except Stopped:
-            reason = self._stop.agreed() or "interrupted"
-            raise StoppedError(
-                f"{reason}; the pictures written so far are whole",
-                exit_code=143 if reason == "terminated" else 130,
-                hint="repeat the same command to go on",
-            ) from None
+            self._require_going()
+            raise
 
     def _codes(self, picture: Picture) -> npt.NDArray[np.int64]:
+        """Codes [h, w] of the enlarged picture: its own, or those of the condition."""
         tokenizer = self._model.tokenizer
 
         def encode(tile: Picture) -> npt.NDArray[np.int64]:
+            self._require_going()
+            if not self._reconstruct:
+                return self._encoder.encode([tile])[0]
             return tokenizer.encode(to_input(to_tensor(tile)[None], tokenizer, self._device))[0].cpu().numpy()
 
         return encode_tiled(picture, tokenizer.downsampling, encode)
