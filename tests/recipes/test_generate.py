@@ -174,6 +174,7 @@ def test_model_without_classes(faces: SavedTransformer, vqgan: Vqgan, tmp_path: 
         "images": ["samples/0000.png", "samples/0001.png"],
         "sheet": "samples/sheet.png",
         "codes": None,
+        "failed": [],
     }
     for number, pixels in enumerate(faces.images([0, 0])):
         assert np.array_equal(read(tmp_path / f"samples/{number:04d}.png"), pixels)

@@ -306,7 +306,11 @@ def generate(
                 "images": [str(out / sample.file) for sample in result.samples],
                 "sheet": str(result.sheet),
                 "codes": None if codes is None else str(codes),
+                "failed": [{"name": name, "reason": reason} for name, reason in result.failed],
             }
         )
     else:
         console.data(str(out))
+    if result.failed:
+        reporter.warning(f"{len(result.failed)} maps could not be read")
+        raise typer.Exit(3)

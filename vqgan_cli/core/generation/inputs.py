@@ -23,7 +23,7 @@ from vqgan_cli.core.data.listing import find_images
 from vqgan_cli.core.data.opening import find_maps
 from vqgan_cli.core.data.tensors import to_input, to_tensor
 from vqgan_cli.core.data.transforms import cover_crop, resize
-from vqgan_cli.core.errors import DataError, FingerprintError, UsageError
+from vqgan_cli.core.errors import DataError, FingerprintError, ImageError, UsageError
 from vqgan_cli.core.generation.completion import parse_known
 from vqgan_cli.core.generation.templates import Photo, Template
 from vqgan_cli.core.models.tokenizer import Tokenizer
@@ -39,7 +39,12 @@ Picture = npt.NDArray[np.uint8]
 
 
 def maps_of_files(
-    spec: str, model: Transformer, size: tuple[int, int] | None, *, from_images: bool
+    spec: str,
+    model: Transformer,
+    size: tuple[int, int] | None,
+    *,
+    from_images: bool,
+    skip: Callable[[str, str], None],
 ) -> list[Template]:
     """A template per map. Each map is read once to see that it can be used, and again when it is its turn.
 
@@ -48,10 +53,11 @@ def maps_of_files(
         model: with a map encoder.
         size: (height, width) of the images; None: that of each map, rounded to the nearest multiples of f.
         from_images: the files are pictures from which maps are computed.
+        skip: told of each of several files that cannot be read or is no such map: its name, and why.
 
     Raises:
         UsageError: maps of the model's kind cannot be computed; a size is not fitting.
-        DataError: there are no files, a file is no such map, or it has labels that the model does not know.
+        DataError: there are no files, or none that can be used; a size would distort one.
     """
     encoder = model.map_encoder
     assert encoder is not None
@@ -70,10 +76,17 @@ def maps_of_files(
         _require_aspect(array, height, width, str(path))
         return resize(array, height, width)
 
-    templates = []
+    templates, reason = [], ""
     for key, name in zip(found.keys, _file_names(found.keys), strict=True):
         path = found.root / key
-        array = read(path)
+        try:
+            array = read(path)
+        except ImageError as error:
+            if len(found.keys) == 1:
+                raise
+            skip(key, error.reason)
+            reason = reason or str(error)
+            continue
         template = Template(
             (array.shape[0] // encoder.downsampling, array.shape[1] // encoder.downsampling),
             name=name,
@@ -82,6 +95,8 @@ def maps_of_files(
             shown=partial(_pictured, encoder, read, path),
         )
         templates.append(template)
+    if not templates:
+        raise DataError(f"none of the {len(found.keys)} maps of {spec!r} can be read; the first, {reason}")
     return templates
 
 

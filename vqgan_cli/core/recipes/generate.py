@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +99,12 @@ class GenerateOptions:
 
 @dataclass(frozen=True)
 class GenerateResult:
-    """The images in their order, the contact sheet, and the codes file if there is one."""
+    """The images in their order, the contact sheet, the codes file if there is one, and maps that could not be read."""
 
     samples: list[Sample]
     sheet: Path
     codes: Path | None
+    failed: list[tuple[str, str]]
 
 
 def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
@@ -128,7 +129,13 @@ def _generate(
     size = _image_size(options, model)
     settings = _sampling_settings(options, model)
     names = ClassNames(model.classes, model.prior.spec.condition_size)
-    templates = _templates(options, model, size)
+    failed: list[tuple[str, str]] = []
+
+    def skip(name: str, reason: str) -> None:
+        reporter.warning(f"skipped {name!r}: {reason}")
+        failed.append((name, reason))
+
+    templates = _templates(options, model, size, skip)
     plan = plan_shares(
         templates,
         model,
@@ -185,7 +192,7 @@ def _generate(
                 writer.finalise()
         if not folder.finished or folder.candidates.exists():
             folder.finish(samples, {each.name: each.shown for each in templates if each.shown is not None})
-    return GenerateResult(samples, folder.sheet, options.codes)
+    return GenerateResult(samples, folder.sheet, options.codes, failed)
 
 
 def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int] | None:
@@ -203,7 +210,12 @@ def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int]
     return height, width
 
 
-def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, int] | None) -> list[Template]:
+def _templates(
+    options: GenerateOptions,
+    model: Transformer,
+    size: tuple[int, int] | None,
+    skip: Callable[[str, str], None],
+) -> list[Template]:
     """What images start from, in the order in which they are drawn."""
     encoder = model.map_encoder
     if encoder is None and options.condition is not None:
@@ -222,7 +234,7 @@ def _templates(options: GenerateOptions, model: Transformer, size: tuple[int, in
                 raise UsageError("--size: codes have a size of their own", hint="leave it out")
             maps = maps_of_codes(Path(options.condition), model)
         else:
-            maps = maps_of_files(options.condition, model, size, from_images=options.from_images)
+            maps = maps_of_files(options.condition, model, size, from_images=options.from_images, skip=skip)
     photo = options.complete or options.variations
     f = model.tokenizer.downsampling
     if photo is None:
