@@ -30,6 +30,7 @@ from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
 from vqgan_cli.cli.upscale import upscale
 from vqgan_cli.core.errors import LostProcessError, StoppedError, VqganError
+from vqgan_cli.core.memory import is_out_of_memory
 
 __all__ = ["app", "main", "run"]
 
@@ -107,6 +108,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Exception as error:
         _print_traceback_if_asked()
+        if is_out_of_memory(error):
+            console.error("out of memory", "free some, or give the command less to hold at once")
+            return 1
         hint = None if _debug() else "This is a bug in vqgan. The same command with --debug shows where."
         console.error(f"internal error: {type(error).__name__}: {error}", hint)
         return 1

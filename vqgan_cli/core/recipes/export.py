@@ -18,7 +18,7 @@ from vqgan_cli.core.artifacts import (
     read_model_info,
 )
 from vqgan_cli.core.errors import OutputError, UsageError, did_you_mean
-from vqgan_cli.core.files import require_writable_folder, staged_folder
+from vqgan_cli.core.files import require_writable_folder, reserved, staged_folder
 from vqgan_cli.core.interop.writing.diffusers import write_diffusers
 from vqgan_cli.core.interop.writing.onnx import DEFAULT_OPSET, write_onnx
 from vqgan_cli.core.interop.writing.source import DESCRIPTION_FILE, Source, Written
@@ -82,8 +82,15 @@ def export(options: ExportOptions, reporter: Reporter) -> ExportResult:
         VqganError: see `vqgan_cli.core.errors`.
     """
     write = _writer(options)
-    _require_free(options)
     require_writable_folder(options.out.parent)
+    with reserved(options.out, is_folder=False):
+        _require_free(options)
+        return _export(options, write, reporter)
+
+
+def _export(
+    options: ExportOptions, write: Callable[[Source, Path], Written], reporter: Reporter
+) -> ExportResult:
     source = _load(options)
     reporter.info(f"exporting {source.info.path} to {options.to}")
     with staged_folder(options.out) as folder:

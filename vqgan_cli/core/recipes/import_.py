@@ -14,7 +14,7 @@ from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import OutputError
-from vqgan_cli.core.files import require_writable_folder, staged_folder
+from vqgan_cli.core.files import require_writable_folder, reserved, staged_folder
 from vqgan_cli.core.interop import LAYOUTS
 from vqgan_cli.core.interop.checking import (
     TokenizerCheck,
@@ -101,11 +101,14 @@ def import_model(options: ImportOptions, reporter: Reporter) -> ImportResult:
     Raises:
         VqganError: see `vqgan_cli.core.errors`.
     """
-    name = (
-        options.name
-        or re.sub(r"[^A-Za-z0-9._-]+", "-", options.out.resolve().name).lstrip("-._")
-        or "imported"
-    )
+    require_writable_folder(options.out.parent)
+    with reserved(options.out, is_folder=False):
+        _require_free(options)
+        return _import(options, reporter)
+
+
+def _require_free(options: ImportOptions) -> None:
+    """Raise OutputError unless the folder is new, or an earlier import that may be replaced."""
     if options.out.exists() and not options.force:
         raise OutputError(
             f"{str(options.out)!r} exists", hint="overwrite with --force, or name another folder with -o"
@@ -115,7 +118,14 @@ def import_model(options: ImportOptions, reporter: Reporter) -> ImportResult:
             f"{str(options.out)!r} holds something else than an imported model, which --force would delete",
             hint="name another folder with -o",
         )
-    require_writable_folder(options.out.parent)
+
+
+def _import(options: ImportOptions, reporter: Reporter) -> ImportResult:
+    name = (
+        options.name
+        or re.sub(r"[^A-Za-z0-9._-]+", "-", options.out.resolve().name).lstrip("-._")
+        or "imported"
+    )
     settings = read_overrides(options.settings)
     foreign = read_foreign(options.source, options.config, settings)
     if foreign.config_path is not None and options.config is None:
