@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from vqgan_cli.core.errors import DivergedError, MemoryLimitError
+from vqgan_cli.core.memory import is_out_of_memory
 from vqgan_cli.core.reporting import Progress, Reporter
 from vqgan_cli.core.training.checkpoints import Checkpoint, save
 from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_gb
@@ -43,6 +44,7 @@ class LoopSettings:
     """How often things happen, in optimiser steps; 0 means only at the end."""
 
     steps: int
+    batch_size: int
     accumulate: int
     samples_per_step: int
     log_every: int
@@ -147,12 +149,23 @@ def train(
     loop = _Loop(experiment, settings, accelerator, run, stop, reporter, start, dict(best or {}))
     try:
         return loop.run_until_done(batches)
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise MemoryLimitError(
-            f"out of memory on {accelerator.device} in step {loop.step}",
-            hint=f"halve --batch-size and double {settings.section}.accumulate, or try --precision bf16 or "
-            "gradient_checkpointing=true of the network",
+            f"out of memory on {accelerator.device} after step {loop.step}, with --batch-size {settings.batch_size}",
+            hint=_less_memory(settings),
         ) from error
+
+
+def _less_memory(settings: LoopSettings) -> str:
+    """What to change so that a step needs less."""
+    network = "tokenizer" if settings.section == "train_ae" else "transformer"
+    other = f"--precision bf16 or --set {network}.gradient_checkpointing=true"
+    if settings.batch_size == 1:
+        return f"try {other}"
+    half = f"--batch-size {settings.batch_size // 2} --set {settings.section}.accumulate={2 * settings.accumulate}"
+    return f"half as much at a time, as many in a step: {half}; or try {other}"
 
 
 class _Loop:

@@ -139,6 +139,7 @@ def loop_settings(
     """The loop's part of a section of the config."""
     return LoopSettings(
         steps=settings.steps,
+        batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         samples_per_step=samples_per_step,
         log_every=settings.log_every,
