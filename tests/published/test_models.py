@@ -238,6 +238,7 @@ def test_file_of_another_hash_is_outdated(
     assert states(vqgan)[TOKENIZER] == "outdated"
 
 
+@pytest.mark.fault(26, "models")
 def test_without_a_connection_the_message_says_what_to_do(
     catalog: list[dict[str, Any]], hub: Server, vqgan: Vqgan, checkpoint: bytes, tmp_path: Path
 ) -> None:

@@ -172,6 +172,9 @@ def test_large_jpeg_keeps_its_detail_in_a_wide_crop(
     assert same.mean() > 0.7  # 0.05 where the reduced picture is smaller than the crop
 
 
+@pytest.mark.fault(19, "encode")
+@pytest.mark.fault(20, "encode")
+@pytest.mark.fault(31, "encode")
 def test_bad_files_are_named_and_the_rest_is_encoded(
     tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path
 ) -> None:
@@ -209,6 +212,7 @@ def test_only_bad_files(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> N
     assert not (tmp_path / "codes.npy").exists()
 
 
+@pytest.mark.fault(21, "encode")
 def test_orientation(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
     """Invariant: how a file turns a picture does not change its codes; sizes are those of the upright picture."""
     upright = picture(40, 60)
@@ -233,6 +237,7 @@ def test_orientation(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None
         assert (codes.grid(index) == codes.grid(0)).all()
 
 
+@pytest.mark.fault(22, "encode")
 def test_transparency_and_depth(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
     """Invariant: transparent is as white, and 16 bits are as the 8 bits that they scale to."""
     colours = picture(40, 40)

@@ -186,6 +186,9 @@ def test_start_from_another_model(vqgan: Vqgan, tmp_path: Path) -> None:
     assert vqgan(*train("third", 1)).code == 0  # nothing was in the way
 
 
+@pytest.mark.fault(19, "train-ae")
+@pytest.mark.fault(20, "train-ae")
+@pytest.mark.fault(31, "train-ae")
 def test_bad_images_are_skipped_and_named(vqgan: Vqgan, tmp_path: Path) -> None:
     """Row 19 of the fault table: the run trains on the rest, names each bad file once, and exits 3."""
     expected = write_bad_images(tmp_path / "mixed")
@@ -268,6 +271,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 LPIPS = settings(train_ae__perceptual__kind="lpips", train_ae__perceptual__weight=1.0)
 
 
+@pytest.mark.fault(26, "train-ae")
 def test_no_weights_for_the_perceptual_loss(vqgan: Vqgan, tmp_path: Path, offline: Path) -> None:
     """Row 26: one message with the fix for a user's images; built-in ones go on without, and say so."""
     _photos(tmp_path / "photos")
@@ -288,6 +292,7 @@ def test_no_weights_for_the_perceptual_loss(vqgan: Vqgan, tmp_path: Path, offlin
     assert "loss/perceptual" not in log(tmp_path / "out")[0]
 
 
+@pytest.mark.fault(27, "train-ae")
 def test_corrupt_weights_for_the_perceptual_loss(vqgan: Vqgan, tmp_path: Path, offline: Path) -> None:
     """Row 27: the file is named, with the hash that was expected."""
     file = offline / "vgg16-397923af.pth"
