@@ -117,12 +117,15 @@ def _with_classes(config: ExperimentConfig, sets: TrainingSets, reporter: Report
     classes = max(found, config.tokenizer.in_channels)
     maps = config.data.maps.model_copy(update={"classes": classes})
     channels = {"in_channels": classes, "out_channels": classes}
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"maps": maps}),
-            "tokenizer": config.tokenizer.model_copy(update=channels),
-        }
-    )
+    tokenizer = config.tokenizer.model_copy(update=channels)
+    condition = config.condition
+    if condition.first_stage is not None and condition.kind == "segmentation":
+        # It is of the same maps, and the whole experiment is checked again where the model is loaded.
+        stage = condition.first_stage
+        stage = stage.model_copy(update={"tokenizer": stage.tokenizer.model_copy(update=channels)})
+        condition = condition.model_copy(update={"first_stage": stage})
+    data = config.data.model_copy(update={"maps": maps})
+    return config.model_copy(update={"data": data, "tokenizer": tokenizer, "condition": condition})
 
 
 def _perceptual_or_without(
