@@ -33,8 +33,9 @@ from vqgan_cli.core.models.perceptual import (
     torchvision_name,
 )
 from vqgan_cli.core.models.torchvision_compat import import_lpips, import_torchvision
+from vqgan_cli.core.reporting import Reporter
 
-__all__ = ["cached_weights", "load_perceptual", "read_weights", "weights_file"]
+__all__ = ["cached_weights", "load_perceptual", "perceptual_network", "read_weights", "weights_file"]
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 _DOWNLOAD_TIMEOUT = (
@@ -69,6 +70,19 @@ def load_perceptual(config: PerceptualConfig) -> PerceptualDistance | None:
         linear = Path(import_lpips().__file__ or "").parent / f"weights/v0.1/{config.network}.pth"
         return lpips_distance(config.network, weights, read_weights(linear))
     return features_distance(name, weights, logits=config.logits)
+
+
+def perceptual_network(name: str, reporter: Reporter) -> PerceptualDistance | None:
+    """A perceptual distance by ``NETWORK`` or ``NETWORK:FILE``; None, with a warning, if its weights cannot be had."""
+    network, _, weights = name.partition(":")
+    kind = "lpips" if network in ("vgg", "alex", "squeeze") else "features"
+    try:
+        return load_perceptual(
+            PerceptualConfig.model_validate({"kind": kind, "network": network, "weights": weights or None})
+        )
+    except WeightsError as error:
+        reporter.warning(f"without the perceptual distance: {error.message.splitlines()[0]}")
+        return None
 
 
 def cached_weights() -> list[tuple[str, Path | None]]:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["RunningMeans", "l1", "psnr", "ssim"]
+__all__ = ["SSIM_WINDOW", "RunningMeans", "l1", "picture_distances", "psnr", "ssim"]
 
 _MAX_PSNR = 100.0
-_WINDOW = 11
+SSIM_WINDOW = 11
+"""Sides of an image that `ssim` compares are at least so many pixels."""
 _SIGMA = 1.5
 _C1 = (0.01 * 255) ** 2
 _C2 = (0.03 * 255) ** 2
@@ -45,9 +46,9 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ValueError: images smaller than the window.
     """
-    if min(x.shape[-2:]) < _WINDOW:
+    if min(x.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(
-            f"SSIM needs images of at least {_WINDOW}x{_WINDOW} pixels, not {tuple(x.shape[-2:])}"
+            f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not {tuple(x.shape[-2:])}"
         )
     # Variances do not change with the origin; from the middle gray, float32 loses least when squares are subtracted.
     gray = 127.5
@@ -59,6 +60,18 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
     contrast_structure = (2 * covariance + _C2) / (var_x + var_y + _C2)
     return (luminance * contrast_structure).mean(dim=(1, 2, 3))
+
+
+def picture_distances(x: Tensor, y: Tensor, perceptual: nn.Module | None = None) -> dict[str, Tensor]:
+    """All distances of images [B, 3, H, W] in [-1, 1] from their originals, one value per image, [B].
+
+    Returns:
+        ``l1``, ``psnr`` (dB), ``ssim``, and ``perceptual`` if there is a network.
+    """
+    values = {"l1": l1(x, y), "psnr": psnr(x, y), "ssim": ssim(x, y)}
+    if perceptual is not None:
+        values["perceptual"] = perceptual(x, y).float()
+    return values
 
 
 class RunningMeans:
@@ -97,7 +110,7 @@ def _to_8_bit(images: Tensor) -> Tensor:
 
 def _blur(maps: Tensor) -> Tensor:
     """Gaussian means over the windows inside the maps: [B, N, H, W] -> [B, N, H - 10, W - 10]."""
-    offsets = torch.arange(_WINDOW, device=maps.device, dtype=maps.dtype) - _WINDOW // 2
+    offsets = torch.arange(SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - SSIM_WINDOW // 2
     kernel = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
     flat = maps.flatten(0, 1).unsqueeze(1)  # [B * N, 1, H, W]

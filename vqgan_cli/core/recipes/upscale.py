@@ -22,10 +22,11 @@ from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError
 from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.memory import memory_errors
+from vqgan_cli.core.pretrained import perceptual_network
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
-from vqgan_cli.core.upscaling.comparison import compare, perceptual_network, read_reference
+from vqgan_cli.core.upscaling.comparison import compare, read_reference
 from vqgan_cli.core.upscaling.consistency import consistency
 from vqgan_cli.core.upscaling.scratch import Scratch
 from vqgan_cli.core.upscaling.upscaler import Upscaler

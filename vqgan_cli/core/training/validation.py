@@ -15,7 +15,7 @@ from vqgan_cli.core.data.sampler import sequential_batches
 from vqgan_cli.core.data.tensors import to_arrays, to_input
 from vqgan_cli.core.losses import reconstruction_loss
 from vqgan_cli.core.metrics.codebook import CodebookUsage
-from vqgan_cli.core.metrics.reconstruction import RunningMeans, psnr, ssim
+from vqgan_cli.core.metrics.reconstruction import RunningMeans, l1, picture_distances
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.training.stopping import StopRequest
 
@@ -88,13 +88,13 @@ def _distances(
         right = (output.argmax(1) == images.argmax(1)).float().flatten(1).mean(1)
         return {"cross_entropy": entropy, "accuracy": right, "loss": entropy}
     clamped = output.clamp(-1, 1)
-    l1 = reconstruction_loss("l1", clamped, images)
-    values = {"l1": l1, "loss": l1}
-    if kind != "depth":
-        values |= {"psnr": psnr(clamped, images), "ssim": ssim(clamped, images)}
+    if kind == "depth":
+        error = l1(clamped, images)
+        return {"l1": error, "loss": error}
+    values = picture_distances(clamped, images, perceptual)
+    values["loss"] = values["l1"]
     if perceptual is not None:
-        values["perceptual"] = perceptual(clamped, images).float()
-        values["loss"] = l1 + perceptual_weight * values["perceptual"]
+        values["loss"] = values["l1"] + perceptual_weight * values["perceptual"]
     return values
 
 

@@ -9,16 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vqgan_cli.core.config import PerceptualConfig
 from vqgan_cli.core.data.images import read_image
 from vqgan_cli.core.data.maps import enlarge
 from vqgan_cli.core.data.tensors import to_tensor
-from vqgan_cli.core.errors import DataError, WeightsError
+from vqgan_cli.core.errors import DataError
 from vqgan_cli.core.metrics.reconstruction import psnr, ssim
-from vqgan_cli.core.pretrained import load_perceptual
-from vqgan_cli.core.reporting import Reporter
 
-__all__ = ["compare", "perceptual_network", "read_reference"]
+__all__ = ["compare", "read_reference"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -37,19 +34,6 @@ def read_reference(path: Path, shape: tuple[int, ...]) -> Picture:
             f"{shape[0]}x{shape[1]} (height x width)"
         )
     return reference
-
-
-def perceptual_network(name: str, reporter: Reporter) -> nn.Module | None:
-    """A perceptual distance by ``NETWORK`` or ``NETWORK:FILE``; None, with a warning, if its weights cannot be had."""
-    network, _, weights = name.partition(":")
-    kind = "lpips" if network in ("vgg", "alex", "squeeze") else "features"
-    try:
-        return load_perceptual(
-            PerceptualConfig.model_validate({"kind": kind, "network": network, "weights": weights or None})
-        )
-    except WeightsError as error:
-        reporter.warning(f"without the perceptual distance: {error.message.splitlines()[0]}")
-        return None
 
 
 @torch.inference_mode()
