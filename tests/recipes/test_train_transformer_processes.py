@@ -1,54 +1,36 @@
-"""A transformer trained by two processes on CPUs, as ``torchrun`` starts them."""
+"""What only the transformer does with several processes: share its weights, and images that are encoded once."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.conftest import ROOT
 from tests.recipes.conftest import SavedTokenizer
-from tests.recipes.test_train_ae_processes import Launch, launch  # noqa: F401
-from tests.recipes.test_train_transformer import TINY, pictures, train  # noqa: F401
+from tests.recipes.launching import Launcher
+from tests.recipes.test_train_transformer import pictures, train  # noqa: F401
 from vqgan_cli.core.artifacts import load_transformer
 from vqgan_cli.core.training.checkpoints import Checkpoint, load_newest
 
 
-def test_two_processes_train_one_model(
-    launch: Launch,  # noqa: F811
-    coarse: SavedTokenizer,
-    pictures: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
-    """Invariant: the world has two processes, and their weights and averages are the same after every update."""
-    command = train(coarse.path, "run", 6, "--data", pictures, train_transformer__accumulate=2)
-    done = launch(*map(str, command), env={"VQGAN_CACHE": str(tmp_path / "cache")})
-    assert done.returncode == 0, done.stderr
-    facts = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [fact["world"] for fact in facts] == [2, 2]
-    assert facts[0]["weights"] == facts[1]["weights"]
-    saved = load_newest(tmp_path / "run/checkpoints")[0]
-    assert saved.facts["samples_seen"] == 6 * 2 * 2 * TINY["train_transformer__batch_size"]
-    assert load_transformer(tmp_path / "run").prior.spec.grid == (4, 4)
-
-
+@pytest.mark.slow
 def test_shared_weights_train_the_same_model(
-    launch: Launch,  # noqa: F811
+    launch: Launcher,
     coarse: SavedTokenizer,
     pictures: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     """Oracle: the same run with whole weights on each process, up to rounding. Resumed halfway, it ends the same."""
-    env = {"VQGAN_CACHE": str(tmp_path / "cache")}
 
-    def run(*arguments: object) -> str:
-        done = launch(*map(str, arguments), env=env)
-        assert done.returncode == 0, done.stderr
-        return done.stderr
+    def run(*arguments: str | Path) -> str:
+        done = launch(*arguments)
+        assert done.code == 0, done.err
+        return done.err
 
     def last(name: str) -> Checkpoint:
         return load_newest(tmp_path / name / "checkpoints")[0]
@@ -59,15 +41,8 @@ def test_shared_weights_train_the_same_model(
             coarse.path, name, 6, "--data", pictures, train_transformer__sharding=sharding, **still
         )
         assert ("2 processes, which share the weights" in run(*command)) == (sharding == "full")
-    run(
-        "train-transformer",
-        "--resume",
-        "shared/checkpoints/step-00000004",
-        "--out",
-        "resumed",
-        "--device",
-        "cpu",
-    )
+    halfway = ("--resume", "shared/checkpoints/step-00000004")
+    run("train-transformer", *halfway, "--out", "resumed", "--device", "cpu")
     plain, shared, resumed = map(last, ("plain", "shared", "resumed"))
     for part in ("prior", "average", "optimizer"):
         assert plain.tensors[part].keys() == shared.tensors[part].keys()
@@ -78,6 +53,7 @@ def test_shared_weights_train_the_same_model(
     assert list((tmp_path / "shared/samples").iterdir())
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_encode_the_same_images_once(
     coarse: SavedTokenizer,
     pictures: Path,  # noqa: F811

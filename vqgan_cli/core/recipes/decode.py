@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from accelerate import PartialState
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
 from vqgan_cli.core.batching import Background, full_batches
@@ -29,8 +28,9 @@ from vqgan_cli.core.errors import CodesError, OutputError, UsageError
 from vqgan_cli.core.files import require_writable_folder, reserved, write_text
 from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.processes import join_processes, lost_process_named
 from vqgan_cli.core.reporting import Reporter
-from vqgan_cli.core.training.stopping import StopRequest, stopped
+from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["DecodeOptions", "decode"]
 
@@ -71,6 +71,7 @@ class DecodeOptions:
     force: bool = False
 
 
+@lost_process_named()
 def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     """Decode a codes file into images under the names of the originals; goes on where an earlier call was stopped.
 
@@ -92,10 +93,7 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
     map_kind = None if kind == "image" else build_map_kind(kind, info.config.data.maps)
     if kind in ("segmentation", "depth") and options.format != "png" and not options.grid:
         raise UsageError(f"{kind} maps are written as png: other formats would change their values")
-    device = resolve_device(options.device)
-    state = PartialState(cpu=device.type == "cpu")
-    if state.num_processes > 1:
-        device = state.device  # each process has its own
+    state, device = join_processes(resolve_device(options.device))
     targets = _targets(codes, options)
     claim = _claimed(targets, options, info.fingerprint) if state.is_main_process else nullcontext()
     with claim:
@@ -114,9 +112,7 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
         with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
             with memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"):
                 cells = _decode_all(codes, share, tokenizer, map_kind, targets, options, stop, reporter)
-            reason = stop.agreed(device)
-        if reason:
-            raise stopped(reason, "while decoding; the images written so far are whole")
+            stop.require_going("while decoding; the images written so far are whole")
         if cells:
             largest = max(cell.shape[0] for cell in cells), max(cell.shape[1] for cell in cells)
             columns = max(1, round((shown * largest[0] / largest[1]) ** 0.5))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import PartialState
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
 from vqgan_cli.core.batching import full_batches
@@ -21,9 +20,10 @@ from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.processes import join_processes, lost_process_named
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import Prepared, TokenizerInputs, open_inputs, utf8
-from vqgan_cli.core.training.stopping import StopRequest, stopped
+from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["EncodeOptions", "EncodeResult", "encode"]
 
@@ -65,6 +65,7 @@ class EncodeResult:
     failed: list[Failure]
 
 
+@lost_process_named()
 def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
     """Encode every image of a source into one codes file; goes on where an earlier call was stopped.
 
@@ -73,10 +74,7 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
     """
     require_free_target(options.out, overwrite=options.force)
     require_writable_folder(options.out.parent)
-    device = resolve_device(options.device)
-    state = PartialState(cpu=device.type == "cpu")
-    if state.num_processes > 1:
-        device = state.device  # each process has its own
+    state, device = join_processes(resolve_device(options.device))
     info = read_model_info(options.tokenizer)
     inputs = open_inputs(options.source, info, size=options.size, native=options.native)
     source = inputs.source
@@ -112,9 +110,7 @@ def encode(options: EncodeOptions, reporter: Reporter) -> EncodeResult:
                 reporter.info(f"going on: {writer.resumed} images were encoded before")
             with memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"):
                 _encode_pending(writer, inputs, tokenizer, options, stop, reporter)
-            reason = stop.agreed(device)
-            if reason:
-                raise stopped(reason, "while encoding; what is encoded is kept")
+            stop.require_going("while encoding; what is encoded is kept")
             if not state.is_main_process:
                 writer.close()
             state.wait_for_everyone()

@@ -112,14 +112,9 @@ def _train(
     parts = divide_images(config, reporter)
     config = with_found_classes(config, parts, reporter)
     map_encoder = make_map_encoder(config, tokenizer, info, condition, accelerator.device)
-    with accelerator.main_process_first():  # the others find the codes in the cache
-        try:
-            name, train_codes, held_out = encode_sets(
-                config, parts, tokenizer, info.fingerprint, map_encoder, session, reporter
-            )
-        except InterruptedError:
-            session.stop.require_going("while encoding; nothing is kept of it")
-            raise
+    name, train_codes, held_out = encode_sets(
+        config, parts, tokenizer, info.fingerprint, map_encoder, session, reporter
+    )
     torch.manual_seed(settings.seed)  # the same weights on every process
     experiment = TransformerExperiment(
         config, train_codes, held_out, tokenizer, map_encoder, accelerator, data_name=name

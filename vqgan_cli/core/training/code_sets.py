@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ Augmentation = Literal["none", "flip", "ten-crop"]
 Array = npt.NDArray[Any]
 
 _CODES, _CONDITION = "codes.bin", "condition.bin"
+_NOTHING_KEPT = "while encoding; nothing is kept of it"
 
 TEN_CROP_SCALE = 1.1
 """Short side before the ten crops, in training sizes (LlamaGen's)."""
@@ -142,6 +144,7 @@ def cached_codes(
     map_encoder: MapEncoder | None = None,
     what: str = "encoding",
     batch_size: int = 16,
+    leads: bool = True,
 ) -> CodeSet:
     """The codes of some images of a source, from the cache or computed and put there.
 
@@ -160,11 +163,13 @@ def cached_codes(
         map_encoder: for the maps of ``source``, which then are `Pairs`.
         what: for the progress display.
         batch_size: views encoded at a time.
+        leads: whether this process encodes what is not there. The others of its machine wait for it, which may take
+            hours; no operation of the process group would wait so long, nor hear of a signal meanwhile.
 
     Raises:
         DataError: no image can be read.
         OutputError: the cache cannot be written.
-        InterruptedError: asked to stop.
+        StoppedError: asked to stop.
     """
     indices = np.asarray(indices, np.int64)
     facts = [fingerprint, source.fingerprint, size, side, augmentation]
@@ -176,9 +181,11 @@ def cached_codes(
     require_writable_folder(folder.parent)
 
     def waiting() -> None:
-        if stop.pending():
-            raise InterruptedError
+        stop.require_going(_NOTHING_KEPT)
 
+    while not leads and not (folder / "facts.json").is_file():
+        waiting()
+        time.sleep(0.2)
     # Two runs on the same images encode them once: the second waits, and finds them.
     with locked(folder.with_suffix(".lock"), waiting):
         if (folder / "facts.json").is_file():
@@ -262,8 +269,7 @@ def _encode(
     def squares() -> Iterator[tuple[Array, Array | None]]:
         threads = min(8, os.cpu_count() or 1)
         for index, found in prefetch(read, map(int, indices), threads=threads, ahead=2 * batch_size):
-            if stop.pending():
-                raise InterruptedError
+            stop.require_going(_NOTHING_KEPT)
             if isinstance(found, str):
                 reporter.warning(f"skipped {source.key(index)!r}: {found}")
                 failed.append((source.key(index), found))

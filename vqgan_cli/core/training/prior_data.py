@@ -146,6 +146,7 @@ def encode_sets(
             reporter=reporter,
             map_encoder=map_encoder,
             what=name,
+            leads=session.accelerator.is_local_main_process,
         )
 
     indices = parts.train_indices[: settings.max_images or None]
