@@ -15,7 +15,9 @@ from tests.recipes.test_bad_images import CPU
 from tests.recipes.test_conditions import train as train_transformer
 from vqgan_cli.core.data.codes import open_codes
 
-COMMANDS = ("decode", "train-transformer")
+COMMANDS = ("decode", "train-transformer", "generate")
+
+Lines = dict[str, list[str | Path]]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +40,19 @@ def codes(encoded: Path, tmp_path: Path) -> Path:
     return tmp_path / "codes.npy"
 
 
-def command(name: str, ae: Path) -> list[str | Path]:
-    """What reads ``codes.npy``."""
-    if name == "decode":
-        return ["decode", "codes.npy", "-o", "out", "--ae", ae, *CPU]
-    return train_transformer(ae, "run", 1, "--codes", "codes.npy")
+@pytest.fixture(scope="module")
+def lines(coarse: SavedTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    """The command lines that read ``codes.npy``; generate draws by them as codes of maps."""
+    from vqgan_cli.cli.app import run
+
+    model = tmp_path_factory.mktemp("model") / "run"
+    by_edges = {"condition__kind": "edges", "condition__tokenizer": "same"}
+    assert run([str(word) for word in train_transformer(coarse.path, str(model), 1, **by_edges)]) == 0
+    return {
+        "decode": ["decode", "codes.npy", "-o", "out", "--ae", coarse.path, *CPU],
+        "train-transformer": train_transformer(coarse.path, "run", 1, "--codes", "codes.npy"),
+        "generate": ["generate", "-m", model, "--condition", "codes.npy", "-o", "out", *CPU],
+    }
 
 
 def tree(folder: Path) -> set[Path]:
@@ -50,9 +60,9 @@ def tree(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_good_codes_are_read(name: str, codes: Path, coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_good_codes_are_read(name: str, codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Oracle: the tests below fail for what they change, and for nothing else."""
-    assert vqgan(*command(name, coarse.path)).code == 0
+    assert vqgan(*lines[name]).code == 0
 
 
 @pytest.mark.parametrize(
@@ -64,13 +74,13 @@ def test_good_codes_are_read(name: str, codes: Path, coarse: SavedTokenizer, vqg
     ],
 )
 def test_bad_codes_are_refused(
-    name: str, kind: str, codes: Path, coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path
+    name: str, kind: str, codes: Path, lines: Lines, vqgan: Vqgan, tmp_path: Path
 ) -> None:
     """Oracle: the corpus. One message with the reason, nothing executed, nothing made, neither here nor elsewhere."""
     bad = BAD_CODES[kind]
     bad.spoil(codes)
     before = tree(tmp_path)
-    done = vqgan(*command(name, coarse.path))
+    done = vqgan(*lines[name])
     assert (done.code, done.out) == (1, "")
     assert bad.complaint in done.err
     assert "codes." in done.err
@@ -78,55 +88,56 @@ def test_bad_codes_are_refused(
     assert done.err.count("error:") == 1
     assert not Path(CANARY).exists()
     assert tree(tmp_path) - before <= {tmp_path / "out"}
+    assert not list(tmp_path.glob("out/*"))
     assert not (tmp_path / "run/checkpoints").exists()
 
 
 @pytest.mark.fault(24, *COMMANDS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_code_outside_is_located(name: str, codes: Path, coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_a_code_outside_is_located(name: str, codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Closed form: image, name, row, column, value and codebook, as they were spoilt."""
     BAD_CODES["outside the codebook"].spoil(codes)
     message = (
         "image 1 ('all/2.png') has the code 300 at row 2, column 3, outside the codebook of 300 (0 to 299)"
     )
-    assert message in vqgan(*command(name, coarse.path)).err
+    assert message in vqgan(*lines[name]).err
 
 
 @pytest.mark.fault(25, "decode")
-def test_codes_of_another_tokenizer_by_force(codes: Path, coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_codes_of_another_tokenizer_by_force(codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Invariant: the way out that the message names is one; the images are those of the codes."""
-    assert vqgan("decode", "codes.npy", "-o", "good", "--ae", coarse.path, *CPU).code == 0
+    assert vqgan(*lines["decode"], "-o", "good").code == 0
     BAD_CODES["of another tokenizer"].spoil(codes)
-    done = vqgan(*command("decode", coarse.path))
+    done = vqgan(*lines["decode"])
     assert "decode all the same with --force" in done.err
-    assert vqgan(*command("decode", coarse.path), "--force").code == 0
+    assert vqgan(*lines["decode"], "--force").code == 0
     for image in Path("good/all").iterdir():
         assert image.read_bytes() == Path("out/all", image.name).read_bytes()
 
 
-def test_an_original_as_large_as_one_likes(codes: Path, coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_an_original_as_large_as_one_likes(codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Invariant: no size in a description asks for more memory than images may take; without it the codes decode."""
     of_image(size=[200_000, 200_000], resized=[32, 32])(codes)
-    done = vqgan(*command("decode", coarse.path))
+    done = vqgan(*lines["decode"])
     assert done.code == 1
     assert "image 1 ('all/2.png') has an original of 200000x200000 (height x width)" in done.err
-    assert vqgan(*command("decode", coarse.path), "--keep-size").code == 0
+    assert vqgan(*lines["decode"], "--keep-size").code == 0
 
 
-def test_names_that_no_file_can_have(codes: Path, coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_names_that_no_file_can_have(codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Invariant: one message; the codes themselves are good."""
     of_image(name="x" * 5000)(codes)
-    done = vqgan(*command("decode", coarse.path))
+    done = vqgan(*lines["decode"])
     assert done.code == 1
     assert "File name too long" in done.err
-    assert vqgan(*command("decode", coarse.path), "--grid").code == 0
+    assert vqgan(*lines["decode"], "--grid").code == 0
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (0, 4, 4), (2, 4, 0), (2, 2, 4, 4), ()])
-def test_codes_of_nothing(shape: tuple[int, ...], coarse: SavedTokenizer, vqgan: Vqgan) -> None:
+def test_codes_of_nothing(shape: tuple[int, ...], lines: Lines, vqgan: Vqgan) -> None:
     """Oracle: closed form. Arrays without a description that hold no grid."""
     np.save("codes.npy", np.zeros(shape, np.uint16))
-    done = vqgan(*command("decode", coarse.path))
+    done = vqgan(*lines["decode"])
     assert done.code == 1
     assert "codes.npy' ha" in done.err or "codes.npy' holds no images" in done.err
 
