@@ -1,4 +1,4 @@
-"""Import torchvision, and lpips on top of it, even where torchvision's compiled operators cannot be loaded.
+"""Import torchvision, and what is built on top of it, even where torchvision's compiled operators cannot be loaded.
 
 A torchvision built for another torch (a CUDA wheel beside a CPU-only torch is the usual case) fails on import:
 it registers shape functions for ``torchvision::nms`` and ``torchvision::qnms``, operators that only its compiled
@@ -15,7 +15,7 @@ from types import ModuleType
 
 import torch
 
-__all__ = ["import_lpips", "import_torchvision", "torchvision_mismatch"]
+__all__ = ["import_lpips", "import_torch_fidelity", "import_torchvision", "torchvision_mismatch"]
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -46,6 +46,16 @@ def import_lpips() -> ModuleType:
     """The lpips package, which imports torchvision."""
     import_torchvision()
     return importlib.import_module("lpips")
+
+
+def import_torch_fidelity() -> ModuleType:
+    """The torch_fidelity package, which imports torchvision.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; it comes with the extra ``eval``.
+    """
+    import_torchvision()
+    return importlib.import_module("torch_fidelity")
 
 
 def torchvision_mismatch() -> str | None:
