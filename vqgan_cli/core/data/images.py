@@ -55,7 +55,7 @@ MAX_ASPECT = 32
 # Whatever the suffix says. Pillow's other formats stay closed: some of them start foreign programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
-_STAGED = ".part"
+_STAGED = ".unfinished"
 
 
 def read_image(
