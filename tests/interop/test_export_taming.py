@@ -236,16 +236,15 @@ def test_options_of_later_versions_are_refused_until_they_are_listed() -> None:
 @pytest.mark.parametrize(
     ("spec", "config", "reason"),
     [
-        (
-            PriorSpec(24, (4, 4)),
-            {"kind": "llama", "shared_vocabulary": False},
-            r"transformer\.kind 'llama' \(only gpt\)",
+        *(
+            (PriorSpec(24, (4, 4)), {"kind": kind}, rf"transformer\.kind {kind!r} \(only gpt\)")
+            for kind in ("llama", "pixelcnn", "pixelsnail")
         ),
         (PriorSpec(24, (4, 4), "class", 30), {}, "a condition of 30 tokens with pictures of 24 codes"),
         (PriorSpec(24, (6, 6)), {"order": "subsample"}, "transformer.order 'subsample' on a grid of 6x6"),
         (PriorSpec(24, (2, 4)), {"order": "spiral-in"}, "transformer.order 'spiral-in' on a grid of 2x4"),
     ],
-    ids=["llama", "more tokens than codes", "subsample", "spiral"],
+    ids=["llama", "pixelcnn", "pixelsnail", "more tokens than codes", "subsample", "spiral"],
 )
 def test_transformers_it_cannot_hold(spec: PriorSpec, config: dict[str, Any], reason: str) -> None:
     """Oracle: the option is named, with what could be held."""

@@ -12,6 +12,8 @@ from tests.golden import gpt_prior, llama_prior, state_dict
 from vqgan_cli.core.config import TransformerConfig
 from vqgan_cli.core.errors import ConfigError
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
+from vqgan_cli.core.models.priors.transformer import TransformerPrior
+from vqgan_cli.core.presets import resolve
 
 SPECS = {
     "class": PriorSpec(20, (3, 4), "class", 5, null_condition=True),
@@ -20,13 +22,20 @@ SPECS = {
 }
 
 
+TRANSFORMERS = ("gpt", "llama")
+CONVOLUTIONAL = ("pixelcnn", "pixelsnail")
+KINDS = (*TRANSFORMERS, *CONVOLUTIONAL)
+
+
 def tiny(kind: str, condition: str | PriorSpec, **options: object) -> Prior:
     spec = SPECS[condition] if isinstance(condition, str) else condition
     torch.manual_seed(0)
     config = TransformerConfig(kind=kind, layers=2, heads=2, width=32, **options)  # type: ignore[arg-type]
     prior = build_prior(config, spec).eval()
-    for parameter in prior.parameters():  # logits far from uniform
-        torch.nn.init.normal_(parameter, std=0.3)
+    # Logits far from uniform, and no gate shut: the sums of convolutions are longer than those of linear layers.
+    std = 0.3 if kind in TRANSFORMERS else 0.1
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=std)
     return prior
 
 
@@ -78,21 +87,21 @@ def test_llama_equals_the_original(shared: Path) -> None:
     assert torch.allclose(logits, recorded["logits"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("condition", SPECS)
-def test_steps_with_a_cache_equal_the_whole_sequence(kind: str, condition: str) -> None:
+def test_one_code_at_a_time_equals_the_whole_sequence(kind: str, condition: str) -> None:
     """Invariant: teacher-forced logits are the same one code at a time."""
     prior = tiny(kind, condition, bidirectional_prefix=12 if condition == "codes" else 0)
     codes, given = inputs(prior)
     with torch.inference_mode():
         expected = prior(codes[:, :-1], given)
-        cache = prior.new_cache(3, prior.spec.cells)
-        found = [prior.prefix_logits(codes[:, :0], given, torch.zeros(3, dtype=torch.int64), cache)]
-        found += [prior.step(codes[:, n], n, cache) for n in range(prior.spec.cells - 1)]
+        sequences = prior.sequences(given, prior.spec.cells)
+        found = [sequences.prefix(codes[:, :0], torch.zeros(3, dtype=torch.int64))]
+        found += [sequences.step(codes[:, n], n) for n in range(prior.spec.cells - 1)]
     assert torch.allclose(torch.stack(found, 1), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_prefixes_of_different_lengths_share_a_batch(kind: str) -> None:
     """Invariant: padding on the right changes nothing, neither in the prefix nor in the steps after it."""
     prior = tiny(kind, "class")
@@ -100,33 +109,64 @@ def test_prefixes_of_different_lengths_share_a_batch(kind: str) -> None:
     lengths = torch.tensor([0, 4, 7])
     with torch.inference_mode():
         expected = prior(codes[:, :-1], given)
-        cache = prior.new_cache(3, prior.spec.cells)
-        first = prior.prefix_logits(codes[:, :7], given, lengths, cache)
-        second = prior.step(codes[torch.arange(3), lengths], lengths, cache)
+        sequences = prior.sequences(given, prior.spec.cells)
+        first = sequences.prefix(codes[:, :7], lengths)
+        second = sequences.step(codes[torch.arange(3), lengths], lengths)
     rows = torch.arange(3)
     assert torch.allclose(first, expected[rows, lengths], atol=1e-5)
     assert torch.allclose(second, expected[rows, lengths + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_later_codes_do_not_change_earlier_logits(kind: str) -> None:
-    """Invariant: causality. And the code just before matters."""
-    prior = tiny(kind, "class", order="spiral-out", qk_norm=True)
+    """Invariant: causality; every code changes all logits after it and none before."""
+    order = "spiral-out" if kind in TRANSFORMERS else "row"
+    prior = tiny(kind, "class", order=order, qk_norm=True)
     codes, given = inputs(prior)
-    changed = codes.clone()
-    changed[:, 5] = (codes[:, 5] + 1) % 20
     with torch.inference_mode():
-        before, after = prior(codes[:, :-1], given), prior(changed[:, :-1], given)
-    assert torch.equal(before[:, :6], after[:, :6])
-    assert not torch.allclose(before[:, 6], after[:, 6])
+        before = prior(codes[:, :-1], given)
+        for place in range(prior.spec.cells - 1):
+            changed = codes.clone()
+            changed[:, place] = (codes[:, place] + 1) % 20
+            differs = (prior(changed[:, :-1], given) - before).abs().amax((0, 2)) > 1e-6
+            assert differs.tolist() == [later > place for later in range(prior.spec.cells)]
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize(("layers", "kernel_size"), [(1, 5), (2, 3), (3, 3)])
+def test_pixelcnn_sees_a_rectangle_without_a_blind_spot(layers: int, kernel_size: int) -> None:
+    """Oracle: closed form. Half a kernel further in each layer, from the row above to both sides, and to the left."""
+    height, width, row, column = 7, 9, 5, 4
+    spec = PriorSpec(20, (height, width))
+    prior = build_prior(
+        TransformerConfig(kind="pixelcnn", layers=layers, heads=1, width=32, kernel_size=kernel_size), spec
+    ).eval()
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    embeddings: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, given: object, result: torch.Tensor) -> None:
+        result.retain_grad()
+        embeddings.append(result)
+
+    prior.tok_emb.register_forward_hook(keep)
+    codes, given = inputs(prior, batch=1)
+    prior(codes[:, :-1], given)[0, row * width + column].square().sum().backward()
+    gradient = embeddings[0].grad
+    assert gradient is not None
+    reach = layers * (kernel_size // 2)
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    above = (rows < row) & (rows >= row - 1 - reach) & ((columns - column).abs() <= reach)
+    before = (rows == row) & (columns < column) & (columns >= column - 1 - reach)
+    assert torch.equal(gradient[0].abs().sum(-1) > 0, above | before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_half_precision(kind: str) -> None:
     """Oracle: the logits in float32, as near as eight bits of mantissa allow; angles of positions are not rounded."""
     prior = tiny(kind, "class")
-    for parameter in prior.parameters():
-        parameter.data.mul_(0.3)
+    if kind in TRANSFORMERS:
+        for parameter in prior.parameters():
+            parameter.data.mul_(0.3)
     codes, given = inputs(prior)
     with torch.inference_mode():
         expected = prior(codes[:, :-1], given)
@@ -136,14 +176,16 @@ def test_half_precision(kind: str) -> None:
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
     if kind == "llama":
         assert prior.rotary.dtype == torch.float32
-    assert prior.new_cache(1, 2).layers[0].keys.dtype == torch.bfloat16
+    if isinstance(prior, TransformerPrior):
+        assert prior.new_cache(1, 2).layers[0].keys.dtype == torch.bfloat16
 
 
-def test_gradient_checkpointing_changes_no_gradient() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_checkpointing_changes_no_gradient(kind: str) -> None:
     """Invariant: recomputed activations give the same gradients."""
     gradients = []
     for flag in (False, True):
-        prior = tiny("gpt", "class", gradient_checkpointing=flag).train()
+        prior = tiny(kind, "class", gradient_checkpointing=flag).train()
         codes, given = inputs(prior)
         prior(codes[:, :-1], given).square().mean().backward()
         gradients.append([parameter.grad for parameter in prior.parameters()])
@@ -155,10 +197,19 @@ def test_unknown_kind_names_the_nearest() -> None:
         build_prior(TransformerConfig(kind="lama"), SPECS["none"])
 
 
+@pytest.mark.parametrize("kind", CONVOLUTIONAL)
+def test_convolutions_have_one_order(kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"transformer: order spiral-in: {kind} draws row by row"):
+        resolve("demo", [f"transformer.kind={kind}", "transformer.order=spiral-in"])
+    with pytest.raises(ConfigError, match="kernel_size 4 is not odd"):
+        resolve("demo", [f"transformer.kind={kind}", "transformer.kernel_size=4"])
+
+
 @pytest.mark.parametrize("prefix", [0, 12])
 def test_a_bidirectional_prefix_reaches_within_the_condition_only(prefix: int) -> None:
     """Invariant: with it the first condition token sees the last one; no condition token ever sees an image code."""
     prior = tiny("gpt", "codes", bidirectional_prefix=prefix)
+    assert isinstance(prior, TransformerPrior)
     codes, condition = inputs(prior)
     changed = condition.clone()
     changed[:, -1] = (changed[:, -1] + 1) % 7
@@ -170,7 +221,7 @@ def test_a_bidirectional_prefix_reaches_within_the_condition_only(prefix: int) -
     assert not torch.allclose(prior(codes[:, :0], changed), first)
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_codes_of_a_condition_have_places(kind: str) -> None:
     """Invariant: the same codes in other cells are another condition, which shows in the first code of the image."""
     prior = tiny(kind, "codes", bidirectional_prefix=12)

@@ -49,7 +49,7 @@ def train(ae: Path, out: str, steps: int, *more: str | Path, **changes: object) 
     return [*words, "--out", out, "--steps", str(steps), *more, *settings(**(TINY | changes))]
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", ["gpt", "llama", "pixelcnn", "pixelsnail"])
 def test_learns_its_images_by_heart(kind: str, coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
     """Oracle: few images, seen often, cost almost nothing, and sampling gives their very codes, by class."""
     command = train(
@@ -62,6 +62,8 @@ def test_learns_its_images_by_heart(kind: str, coarse: SavedTokenizer, pictures:
         pictures,
         transformer__kind=kind,
         transformer__width=64,
+        transformer__kernel_size=3,
+        transformer__block_convolutions=1,
         transformer__embedding_dropout=0,
         transformer__residual_dropout=0,
         train_transformer__learning_rate=5e-3,

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.golden import gpt_prior, llama_prior, state_dict
-from tests.models.test_priors import tiny
+from tests.models.test_priors import KINDS, tiny
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.models.priors import PriorSpec
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
@@ -61,7 +61,7 @@ def test_sliding_window_equals_the_original(condition: str, max_batch: int, shar
     assert torch.equal(drawn, recorded[f"{condition}_greedy"])
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("grid", "stride"), [((3, 4), 1), ((5, 9), 1), ((5, 9), 2), ((2, 3), 1)])
 def test_batches_do_not_matter(kind: str, grid: tuple[int, int], stride: int) -> None:
     """Invariant: the same codes whatever the batch, and whichever images are drawn beside it."""
@@ -75,7 +75,7 @@ def test_batches_do_not_matter(kind: str, grid: tuple[int, int], stride: int) ->
     assert not torch.equal(draw(prior, condition, grid, replace(settings, seed=8)), expected)
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_window_without_movement_equals_cached_sampling(kind: str) -> None:
     """Invariant: in the grid's first rows and columns the window stands still, so a wider grid begins as a training
     grid does. The random numbers differ, so the likeliest codes are compared.

@@ -84,8 +84,12 @@ class ConditionConfig(Section):
 class TransformerConfig(Section):
     """Architecture of the prior over codes. Fields that a kind does not use are ignored by it."""
 
-    kind: str = Field(default="gpt", description="gpt (as published with VQGAN) or llama (2-D RoPE, SwiGLU).")
-    layers: Depth = Field(default=24, description="Transformer blocks.")
+    kind: str = Field(
+        default="gpt",
+        description="gpt (as published with VQGAN), llama (2-D RoPE, SwiGLU), or no transformer: pixelcnn (gated "
+        "convolutions) or pixelsnail (convolutions and attention).",
+    )
+    layers: Depth = Field(default=24, description="Blocks, one after the other.")
     heads: Positive = Field(default=16, description="Attention heads.")
     width: Positive = Field(default=1024, description="Length of a token's vector; a multiple of the heads.")
     order: Literal["row", "subsample", "z-curve", "spiral-in", "spiral-out", "random", "alternate"] = Field(
@@ -106,6 +110,15 @@ class TransformerConfig(Section):
     hidden_multiple: Positive = Field(
         default=256, description="llama: the hidden width is the next multiple of this above 8/3 width."
     )
+    kernel_size: Positive = Field(
+        default=5,
+        description="pixelcnn, pixelsnail: side of the kernels in cells, odd, the part below a cell and to its right "
+        "counted, which is not there.",
+    )
+    block_convolutions: Depth = Field(
+        default=2,
+        description="pixelsnail: gated residual layers of two convolutions, before the attention of a block.",
+    )
     gradient_checkpointing: bool = Field(
         default=False,
         description="Recompute activations in the backward pass: less memory, about a third more time.",
@@ -119,6 +132,16 @@ class TransformerConfig(Section):
             raise ValueError(
                 f"llama's 2-D RoPE needs width / heads ({self.width // self.heads}) a multiple of 4"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _convolutions_fit(self) -> Self:
+        if self.kind in ("pixelcnn", "pixelsnail") and self.order != "row":
+            raise ValueError(
+                f"order {self.order}: {self.kind} draws row by row; other orders need gpt or llama"
+            )
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} is not odd")
         return self
 
 

@@ -18,29 +18,24 @@ class Stream:
         prior: the model.
         condition: int64 [B, C].
         guided: whether scales other than 1 will be asked for.
-        steps_to: number of codes that a cache must hold; 0: no steps will follow the prefix.
+        steps_to: number of codes that will be known when the last step is made; 0: no steps will follow the prefix.
     """
 
     def __init__(self, prior: Prior, condition: Tensor, *, guided: bool, steps_to: int) -> None:
-        self._prior = prior
         self._guided = guided
         if guided:
             condition = torch.cat((condition, torch.full_like(condition, prior.spec.null_token)))
-        self._condition = condition
-        self._cache = prior.new_cache(len(condition), steps_to) if steps_to else None
+        self._sequences = prior.sequences(condition, steps_to)
 
     def prefix(self, codes: Tensor, lengths: Tensor, scale: Tensor) -> Tensor:
         """Logits [B, K] after the first ``lengths`` [B] codes of [B, P], guided by ``scale`` [B]."""
-        codes, lengths = self._doubled(codes), self._doubled(lengths)
-        logits = self._prior.prefix_logits(codes, self._condition, lengths, self._cache)
-        return self._merged(logits, scale)
+        return self._merged(self._sequences.prefix(self._doubled(codes), self._doubled(lengths)), scale)
 
     def step(self, codes: Tensor, place: int | Tensor, scale: Tensor) -> Tensor:
         """Logits [B, K] after one code more per row, [B], at sequence index ``place``."""
-        assert self._cache is not None
         if isinstance(place, Tensor):
             place = self._doubled(place)
-        return self._merged(self._prior.step(self._doubled(codes), place, self._cache), scale)
+        return self._merged(self._sequences.step(self._doubled(codes), place), scale)
 
     def _doubled(self, x: Tensor) -> Tensor:
         return torch.cat((x, x)) if self._guided else x

@@ -11,10 +11,10 @@ __all__ = ["adamw", "decay_groups"]
 
 
 def decay_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters that decay and those that do not: the weight matrices of linear layers, and all others (embeddings,
-    positions, norms, biases), as minGPT divides them.
+    """Parameters that decay and those that do not: the weights of linear layers and convolutions, and all others
+    (embeddings, positions, norms, biases), as minGPT divides them.
     """
-    decayed = {id(m.weight) for m in module.modules() if isinstance(m, nn.Linear)}
+    decayed = {id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
     parameters = [p for p in module.parameters() if p.requires_grad]
     return [p for p in parameters if id(p) in decayed], [p for p in parameters if id(p) not in decayed]
 

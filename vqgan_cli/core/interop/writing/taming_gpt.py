@@ -37,10 +37,12 @@ _EXPRESSED = (
 )
 _NO_MATTER = (
     "gradient_checkpointing",
-    # Of llama alone.
+    # Of other kinds.
     "qk_norm",
     "rope_base",
     "hidden_multiple",
+    "kernel_size",
+    "block_convolutions",
 )
 _PERMUTERS = {
     "row": "Identity",

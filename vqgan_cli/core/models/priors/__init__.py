@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from vqgan_cli.core.config import TransformerConfig
 from vqgan_cli.core.errors import ConfigError, did_you_mean
-from vqgan_cli.core.models.priors.base import KVCache, Prior, PriorSpec
+from vqgan_cli.core.models.priors.base import Prior, PriorSpec, Sequences
 from vqgan_cli.core.models.priors.gpt import GPT
 from vqgan_cli.core.models.priors.llama import Llama
 from vqgan_cli.core.models.priors.orders import sequence_order
+from vqgan_cli.core.models.priors.pixelcnn import PixelCNN
+from vqgan_cli.core.models.priors.pixelsnail import PixelSNAIL
 
-__all__ = ["PRIORS", "KVCache", "Prior", "PriorSpec", "build_prior", "sequence_order"]
+__all__ = ["PRIORS", "Prior", "PriorSpec", "Sequences", "build_prior", "sequence_order"]
 
-PRIORS: dict[str, type[Prior]] = {"gpt": GPT, "llama": Llama}
+PRIORS: dict[str, type[Prior]] = {
+    "gpt": GPT,
+    "llama": Llama,
+    "pixelcnn": PixelCNN,
+    "pixelsnail": PixelSNAIL,
+}
 
 
 def build_prior(config: TransformerConfig, spec: PriorSpec) -> Prior:

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqgan_cli.core.models.priors.base import LayerCache
+__all__ = ["KVCache", "LayerCache", "RMSNorm", "SelfAttention", "prefix_mask", "rotate", "step_mask"]
 
-__all__ = ["RMSNorm", "SelfAttention", "prefix_mask", "rotate", "step_mask"]
+
+@dataclass(frozen=True)
+class LayerCache:
+    """Keys and values of one layer, [B, heads, T, Dh], written in place."""
+
+    keys: Tensor
+    values: Tensor
+
+    def write(self, keys: Tensor, values: Tensor, place: int | Tensor) -> None:
+        """Store keys and values [B, heads, t, Dh] from position ``place`` on; a tensor [B] with t = 1 places each
+        row on its own.
+        """
+        if isinstance(place, int):
+            self.keys[:, :, place : place + keys.shape[2]] = keys
+            self.values[:, :, place : place + keys.shape[2]] = values
+        else:
+            rows = torch.arange(len(place), device=place.device)
+            self.keys[rows, :, place] = keys[:, :, 0]
+            self.values[rows, :, place] = values[:, :, 0]
+
+
+class KVCache:
+    """Keys and values of all layers, allocated once.
+
+    Args:
+        layers: number of layers.
+        shape: [B, heads, T, Dh].
+        like: a tensor of the wanted type and device.
+    """
+
+    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
+        # Zeros, not what memory held: masked positions still pass through the product with the values.
+        self.layers = [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)]
+        self.length = shape[2]
 
 
 class RMSNorm(nn.Module):

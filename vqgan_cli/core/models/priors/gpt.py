@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vqgan_cli.core.config import TransformerConfig
-from vqgan_cli.core.models.priors.attention import SelfAttention, prefix_mask, step_mask
-from vqgan_cli.core.models.priors.base import KVCache, LayerCache, Prior, PriorSpec
+from vqgan_cli.core.models.priors.attention import KVCache, LayerCache, SelfAttention, prefix_mask, step_mask
+from vqgan_cli.core.models.priors.base import PriorSpec
+from vqgan_cli.core.models.priors.transformer import TransformerPrior
 
 __all__ = ["GPT"]
 
 
-class GPT(Prior):
+class GPT(TransformerPrior):
     """minGPT's architecture with an untied head without bias, init N(0, 0.02)."""
 
     def __init__(self, config: TransformerConfig, spec: PriorSpec) -> None:
@@ -39,7 +40,7 @@ class GPT(Prior):
     def hidden(
         self, codes: Tensor, condition: Tensor | None, start: int | Tensor, cache: KVCache | None
     ) -> Tensor:
-        """See `Prior.hidden`."""
+        """See `TransformerPrior.hidden`."""
         x = self.tok_emb(codes)
         if condition is not None:
             x = torch.cat(((self.cond_emb or self.tok_emb)(condition), x), 1)
@@ -60,7 +61,7 @@ class GPT(Prior):
         return self.ln_f(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """See `Prior.logits`."""
+        """See `TransformerPrior.logits`."""
         return self.head(hidden).float()
 
 

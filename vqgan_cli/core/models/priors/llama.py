@@ -12,14 +12,22 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vqgan_cli.core.config import TransformerConfig
-from vqgan_cli.core.models.priors.attention import RMSNorm, SelfAttention, prefix_mask, step_mask
-from vqgan_cli.core.models.priors.base import KVCache, LayerCache, Prior, PriorSpec
+from vqgan_cli.core.models.priors.attention import (
+    KVCache,
+    LayerCache,
+    RMSNorm,
+    SelfAttention,
+    prefix_mask,
+    step_mask,
+)
+from vqgan_cli.core.models.priors.base import PriorSpec
 from vqgan_cli.core.models.priors.orders import sequence_order
+from vqgan_cli.core.models.priors.transformer import TransformerPrior
 
 __all__ = ["Llama"]
 
 
-class Llama(Prior):
+class Llama(TransformerPrior):
     """Decoder with relative 2-D positions.
 
     At the one token of a class cos = sin = 0, as in the published models, so that its query and key are zero vectors:
@@ -55,7 +63,7 @@ class Llama(Prior):
     def hidden(
         self, codes: Tensor, condition: Tensor | None, start: int | Tensor, cache: KVCache | None
     ) -> Tensor:
-        """See `Prior.hidden`."""
+        """See `TransformerPrior.hidden`."""
         x = self.tok_emb(codes)
         if condition is not None:
             x = torch.cat((self.cond_emb(condition), x), 1)
@@ -79,7 +87,7 @@ class Llama(Prior):
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """See `Prior.logits`."""
+        """See `TransformerPrior.logits`."""
         return self.head(hidden).float()
 
 

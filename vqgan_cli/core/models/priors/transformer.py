@@ -1,0 +1,71 @@
+"""What transformer priors share: one sequence of all tokens, and keys and values that are kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from vqgan_cli.core.models.priors.attention import KVCache
+from vqgan_cli.core.models.priors.base import Prior, Sequences
+
+__all__ = ["TransformerPrior"]
+
+
+class TransformerPrior(Prior):
+    """A decoder-only transformer over [condition tokens, image codes in sequence order].
+
+    Sequence position C + k holds the k-th image code; the output at C + k - 1 gives the logits of the k-th code.
+    """
+
+    @abstractmethod
+    def hidden(
+        self, codes: Tensor, condition: Tensor | None, start: int | Tensor, cache: KVCache | None
+    ) -> Tensor:
+        """Vectors before the head, [B, T, D].
+
+        Args:
+            codes: int64 [B, P] in sequence order.
+            condition: int64 [B, C], which then comes before the codes and ``start`` is 0; None in a step.
+            start: sequence position of the first token; a tensor [B] with P = 1 places each row on its own.
+            cache: keys and values are written there, and in a step read from there.
+        """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [..., K] of vectors [..., D]."""
+
+    def forward(self, codes: Tensor, condition: Tensor) -> Tensor:
+        """See `Prior.forward`."""
+        return self.logits(self.hidden(codes, condition, 0, None)[:, self.spec.condition_length - 1 :])
+
+    def sequences(self, condition: Tensor, steps_to: int) -> Sequences:
+        """See `Prior.sequences`."""
+        return _CachedSequences(
+            self, condition, self.new_cache(len(condition), steps_to) if steps_to else None
+        )
+
+    def new_cache(self, batch: int, codes: int) -> KVCache:
+        """A cache for ``batch`` rows of the condition and up to ``codes`` image codes."""
+        like = next(self.parameters()).detach()
+        heads = self.config.heads
+        shape = (batch, heads, self.spec.condition_length + codes, self.config.width // heads)
+        return KVCache(self.config.layers, shape, like)
+
+
+class _CachedSequences(Sequences):
+    """Each token passes through the network once; the head sees one position per row."""
+
+    def __init__(self, prior: TransformerPrior, condition: Tensor, cache: KVCache | None) -> None:
+        self._prior, self._condition, self._cache = prior, condition, cache
+
+    def prefix(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        hidden = self._prior.hidden(codes, self._condition, 0, self._cache)
+        rows = torch.arange(len(lengths), device=lengths.device)
+        return self._prior.logits(hidden[rows, lengths + self._prior.spec.condition_length - 1])
+
+    def step(self, codes: Tensor, place: int | Tensor) -> Tensor:
+        assert self._cache is not None
+        start = place + self._prior.spec.condition_length
+        return self._prior.logits(self._prior.hidden(codes[:, None], None, start, self._cache)[:, 0])
