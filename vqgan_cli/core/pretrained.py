@@ -35,7 +35,14 @@ from vqgan_cli.core.models.perceptual import (
 from vqgan_cli.core.models.torchvision_compat import import_lpips, import_torchvision
 from vqgan_cli.core.reporting import Reporter
 
-__all__ = ["cached_weights", "load_perceptual", "perceptual_network", "read_weights", "weights_file"]
+__all__ = [
+    "cached_weights",
+    "load_perceptual",
+    "perceptual_network",
+    "published_file",
+    "read_weights",
+    "weights_file",
+]
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 _DOWNLOAD_TIMEOUT = (
@@ -91,21 +98,25 @@ def cached_weights() -> list[tuple[str, Path | None]]:
     return [(network, file if file.is_file() else None) for network, file in files]
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, *, sha256: str = "") -> dict[str, Tensor]:
     """State dict of a ``.safetensors`` file, or of a ``.pth`` file by the reader of pickles that executes nothing.
 
+    Args:
+        path: the file.
+        sha256: that it must have; empty: the start of one, if its name ends in it.
+
     Raises:
-        WeightsError: no such file; a SHA-256 other than the file's name says; or damaged or foreign content.
+        WeightsError: no such file; another SHA-256; or damaged or foreign content.
     """
     if not path.is_file():
         raise WeightsError(f"no file with weights at {str(path)!r}")
-    expected = _HASH_IN_NAME.search(path.name)
-    if expected:
+    if expected := sha256 or _hash_in_name(path.name):
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected[1])]
-        if found != expected[1]:
+            found = hashlib.file_digest(file, "sha256").hexdigest()[: len(expected)]
+        if found != expected:
+            wrong = "not the expected ones" if sha256 else "corrupt"
             raise WeightsError(
-                f"the weights {str(path)!r} are corrupt: their SHA-256 starts with {found}, expected {expected[1]}",
+                f"the weights {str(path)!r} are {wrong}: their SHA-256 starts with {found}, expected {expected}",
                 hint="delete the file, so that it is downloaded again, or replace it by a good copy",
             )
     try:
@@ -139,24 +150,45 @@ def weights_file(name: str, *, purpose: str, otherwise: str) -> Path:
     Raises:
         WeightsError: they are not cached and cannot be downloaded.
     """
-    url = _url(name)
+    return published_file(_url(name), purpose=purpose, otherwise=otherwise)
+
+
+def published_file(url: str, *, sha256: str = "", purpose: str, otherwise: str) -> Path:
+    """A file of weights at an address: from torch's cache, else downloaded into it.
+
+    Args:
+        url: where it is published.
+        sha256: of the file; empty: its name ends in the start of it, or nothing is known.
+        purpose: what needs it, for the message.
+        otherwise: what to do without it, for the hint.
+
+    Raises:
+        WeightsError: it is not cached and cannot be downloaded.
+    """
     file = _cache_file(url)
     if file.is_file():
         return file
-    expected = _HASH_IN_NAME.search(file.name)
+    expected = sha256 or _hash_in_name(file.name)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _socket_timeout(_DOWNLOAD_TIMEOUT):
             torch.hub.download_url_to_file(
-                url, str(file), hash_prefix=expected[1] if expected else None, progress=sys.stderr.isatty()
+                url, str(file), hash_prefix=expected or None, progress=sys.stderr.isatty()
             )
     except (OSError, RuntimeError, http.client.HTTPException) as error:
+        known = f", SHA-256 {expected}{'' if len(expected) == 64 else '...'}," if expected else ""
         raise WeightsError(
             f"{purpose} needs {file.name}, which is not cached and cannot be downloaded "
             f"({getattr(error, 'reason', error)})",
-            hint=f"put the file from {url} into {file.parent}; or {otherwise}",
+            hint=f"put the file from {url}{known} into {file.parent}; or {otherwise}",
         ) from None
     return file
+
+
+def _hash_in_name(name: str) -> str:
+    """The start of a SHA-256, in which names of published files end; empty if there is none."""
+    found = _HASH_IN_NAME.search(name)
+    return found[1] if found else ""
 
 
 @contextmanager
