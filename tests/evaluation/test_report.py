@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.evaluation.pages import Page
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.evaluation.figures import Figure, figures_json, figures_table, shown
 from vqgan_cli.core.evaluation.report import (
@@ -20,33 +17,9 @@ from vqgan_cli.core.evaluation.report import (
     Section,
     Table,
     heat_map,
-    prepare_report,
+    report_folder,
     write_report,
 )
-
-
-class Page(HTMLParser):
-    """What a page shows and what it refers to."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.references: list[str] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.references += [value or "" for name, value in attributes if name in ("src", "href", "srcset")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def pictures(self) -> list[np.ndarray]:
-        """Decoded; an assertion where one does not lie in the page itself."""
-        assert all(reference.startswith("data:image/png;base64,") for reference in self.references)
-        encoded = [reference.partition(",")[2] for reference in self.references]
-        return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each)))) for each in encoded]
 
 
 def test_page_holds_texts_pictures_and_figures(tmp_path: Path) -> None:
@@ -55,7 +28,7 @@ def test_page_holds_texts_pictures_and_figures(tmp_path: Path) -> None:
     name = "<script src=http://a.example/x.js>&amp;"
     metrics = {"psnr": {"value": 28.123456789}, "name": name, "none": None}
     section = Section(name, "a note", Table(("", "value"), [("PSNR", "28.1")]), [Picture(image, name)])
-    page = Page(write_report(tmp_path, name, [section], metrics).read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path, name, [section], metrics))
     assert np.array_equal(page.pictures()[0], image)
     assert "script" not in page.tags
     assert page.text.count(name) >= 4  # title, heading, section, caption
@@ -65,13 +38,18 @@ def test_page_holds_texts_pictures_and_figures(tmp_path: Path) -> None:
 
 
 def test_existing_report_is_kept(tmp_path: Path) -> None:
-    """Invariant: nothing is overwritten without --force, and the folder is made."""
+    """Invariant: nothing is overwritten without --force, of two processes one writes, and the folder is made."""
     write_report(tmp_path, "title", [], {})
-    with pytest.raises(OutputError, match=r"report\.html' exists"):
-        prepare_report(tmp_path, force=False)
-    prepare_report(tmp_path, force=True)
-    prepare_report(tmp_path / "new", force=False)
-    assert (tmp_path / "new").is_dir()
+    with pytest.raises(OutputError, match=r"report\.html' exists"), report_folder(tmp_path, force=False):
+        pass
+    with (
+        report_folder(tmp_path, force=True),
+        pytest.raises(OutputError, match="another process"),
+        report_folder(tmp_path, force=True),
+    ):
+        pass
+    with report_folder(tmp_path / "new", force=False), report_folder(None, force=False):
+        assert (tmp_path / "new").is_dir()
 
 
 def test_heat_map_goes_from_blue_to_yellow() -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Debug",
     "Deterministic",
     "Device",
+    "EvaluationOut",
     "Force",
     "Gpus",
     "InferenceBatchSize",
@@ -108,6 +109,16 @@ Data = Annotated[
 
 Force = Annotated[
     bool, typer.Option("--force", "-f", help="Overwrite what exists; without it, that is refused.")
+]
+
+EvaluationOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Also write report.html, with pictures, and metrics.json, with all figures. Default: no report.",
+    ),
 ]
 
 Device = Annotated[

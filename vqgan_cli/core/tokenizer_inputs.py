@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -59,6 +59,11 @@ class TokenizerInputs:
         if self.size is None:
             return "each image at its own size"
         return f"resized and centre-cropped to {self.size[0]}x{self.size[1]} (height x width)"
+
+    def held_out(self, length: int) -> TokenizerInputs:
+        """Of an endless set ``length`` images that no training with its default seed has seen; else the same."""
+        unseen = self.source.held_out(length)
+        return self if unseen is None else replace(self, source=unseen)
 
     def prepare(self, index: int) -> Prepared:
         """Read an image of the source; one that cannot be used is described, not raised."""

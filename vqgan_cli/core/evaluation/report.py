@@ -10,7 +10,8 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from vqgan_cli.core.errors import OutputError
-from vqgan_cli.core.files import require_writable_folder, write_text
+from vqgan_cli.core.files import require_writable_folder, reserved, write_text
 
 __all__ = [
     "METRICS_FILE",
@@ -29,7 +30,7 @@ __all__ = [
     "Section",
     "Table",
     "heat_map",
-    "prepare_report",
+    "report_folder",
     "report_html",
     "write_report",
 ]
@@ -91,18 +92,28 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def prepare_report(folder: Path, *, force: bool) -> None:
-    """See, before any work is done, that a report can be written.
+@contextmanager
+def report_folder(folder: Path | None, *, force: bool) -> Iterator[None]:
+    """Reserve the folder of a report, before any work is done for it.
+
+    Args:
+        folder: is made if need be; None: there will be no report, and nothing happens.
+        force: a report that is there may be replaced.
 
     Raises:
-        OutputError: the folder cannot be written; or holds a report, and may not be overwritten.
+        OutputError: the folder cannot be written, holds a report, or is being written to by another process.
     """
-    existing = [folder / name for name in (REPORT_FILE, METRICS_FILE) if (folder / name).exists()]
-    if existing and not force:
-        raise OutputError(
-            f"{str(existing[0])!r} exists", hint="overwrite with --force, or name another folder with -o"
-        )
+    if folder is None:
+        yield
+        return
     require_writable_folder(folder)
+    with reserved(folder, is_folder=True):
+        existing = [folder / name for name in (REPORT_FILE, METRICS_FILE) if (folder / name).exists()]
+        if existing and not force:
+            raise OutputError(
+                f"{str(existing[0])!r} exists", hint="overwrite with --force, or name another folder with -o"
+            )
+        yield
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section], metrics: Mapping[str, Any]) -> Path:

@@ -66,13 +66,21 @@ class Depth(MapKind):
         picture[self._unknown(array)] = (40, 60, 160)
         return picture
 
+    def known(self, array: Array) -> npt.NDArray[np.bool_]:
+        """Which pixels of a map have a known depth."""
+        return ~self._unknown(array)
+
+    def share(self, array: Array) -> npt.NDArray[np.float64]:
+        """The depth of each pixel from the nearest point, 0, to the farthest, 1."""
+        low = self._nearest
+        return (array.astype(np.float64).clip(low, 1) - low) / (1 - low)
+
     def write(self, path: Path, array: Array) -> None:
         """A 16-bit PNG: steps of ``depth_unit`` with a ``depth_range``; else 1 to 65535 from near to far, unitless.
 
         Unknown pixels get ``depth_unknown``, or 0 where that is no integer.
         """
-        low = self._nearest
-        share = (array.astype(np.float64).clip(low, 1) - low) / (1 - low)
+        share = self.share(array)
         if self.config.depth_range is None:
             values = 1 + share * 65534
         else:
