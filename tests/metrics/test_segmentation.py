@@ -9,16 +9,16 @@ from vqgan_cli.core.metrics.segmentation import SegmentationScores
 
 
 def test_by_hand() -> None:
-    """Closed form: two maps of four pixels. Class 0 is right in 2 of 4 pixels of the union, class 1 in 2 of 5, class 2
+    """Closed form: two maps of four pixels. Class 0 is right in 2 of 5 pixels of the union, class 1 in 2 of 6, class 2
     in none of 1; class 3 appears nowhere and does not count.
     """
     scores = SegmentationScores(4)
     first = scores.update(np.array([[0, 0], [1, 1]]), np.array([[0, 1], [1, 1]]))
     second = scores.update(np.array([[0, 1], [1, 0]]), np.array([[0, 0], [2, 1]]))
     assert (first, second) == (0.75, 0.25)
-    assert scores.iou[:3].tolist() == pytest.approx([2 / 4, 2 / 5, 0])
+    assert scores.iou[:3].tolist() == pytest.approx([2 / 5, 2 / 6, 0])
     assert np.isnan(scores.iou[3])
-    assert scores.mean_iou == pytest.approx((2 / 4 + 2 / 5 + 0) / 3)
+    assert scores.mean_iou == pytest.approx((2 / 5 + 2 / 6 + 0) / 3)
 
 
 def test_by_brute_force_and_interval() -> None:
