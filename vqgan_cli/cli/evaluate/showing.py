@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_evaluation"]
 
+_NAMED = 20  # of the images that failed
+
 
 def show_evaluation(
     figures: Sequence[Figure],
@@ -50,5 +52,9 @@ def show_evaluation(
     if out is not None:
         console.info(f"report: {out / REPORT_FILE}")
     if failed:
-        console.warning(f"{len(failed)} image{'s' if len(failed) > 1 else ''} left out, named above")
+        console.warning(f"{len(failed)} image{'s' if len(failed) > 1 else ''} left out:")
+        for name, reason in failed[:_NAMED]:
+            console.info(f"  {name!r}: {reason}")
+        if len(failed) > _NAMED:
+            console.info(f"  and {len(failed) - _NAMED} more, all named by --json and in metrics.json")
         raise typer.Exit(3)

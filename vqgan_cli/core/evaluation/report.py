@@ -155,9 +155,14 @@ def report_html(title: str, sections: Sequence[Section], metrics: str) -> str:
     )
 
 
-def heat_map(values: npt.NDArray[Any]) -> UInt8:
-    """Numbers [H, W] as a picture uint8 [H, W, 3], from the least (dark blue) to the greatest (yellow)."""
-    low, high = float(np.min(values)), float(np.max(values))
+def heat_map(values: npt.NDArray[Any], bounds: tuple[float, float] | None = None) -> UInt8:
+    """Numbers [H, W] as a picture uint8 [H, W, 3], from low (dark blue) to high (yellow).
+
+    Args:
+        values: the numbers.
+        bounds: which numbers have the first and the last colour; None: the least and the greatest.
+    """
+    low, high = bounds or (float(np.min(values)), float(np.max(values)))
     share = (np.asarray(values, np.float64) - low) / (high - low) if high > low else np.zeros(values.shape)
     places = np.linspace(0, 1, len(_COLORS))
     channels = [np.interp(share, places, _COLORS[:, channel]) for channel in range(3)]

@@ -22,7 +22,7 @@ from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.code_sets import CodeSet, cached_codes, read_codes
 from vqgan_cli.core.training.run import Session
 
-__all__ = ["divide_images", "encode_sets", "make_map_encoder", "with_found_classes"]
+__all__ = ["divide_images", "encode_sets", "make_map_encoder", "name_unmatched", "with_found_classes"]
 
 
 def divide_images(config: ExperimentConfig, reporter: Reporter) -> Divided[ImageSource] | None:
@@ -44,12 +44,15 @@ def divide_images(config: ExperimentConfig, reporter: Reporter) -> Divided[Image
         return divide_source(config.data, seed=settings.seed)
     parts = divide_pairs(config.data, kind, seed=settings.seed)
     for pairs in {id(each): each for each in (parts.train, parts.validation)}.values():
-        if pairs.unmatched:
-            shown = ", ".join(map(repr, pairs.unmatched[:5])) + (", ..." if len(pairs.unmatched) > 5 else "")
-            reporter.warning(
-                f"{len(pairs.unmatched)} files of {pairs.name!r} have no partner, left out: {shown}"
-            )
+        name_unmatched(pairs, reporter)
     return cast("Divided[ImageSource]", parts)
+
+
+def name_unmatched(pairs: Pairs, reporter: Reporter) -> None:
+    """Say which files of pairs are left out."""
+    if pairs.unmatched:
+        shown = ", ".join(map(repr, pairs.unmatched[:5])) + (", ..." if len(pairs.unmatched) > 5 else "")
+        reporter.warning(f"{len(pairs.unmatched)} files of {pairs.name!r} have no partner, left out: {shown}")
 
 
 def with_found_classes(
@@ -114,7 +117,8 @@ def encode_sets(
         held_out = min(round(count * config.data.validation_fraction) or 1, config.data.validation_images)
         if count <= held_out:
             raise DataError(f"{settings.codes!r} holds {count} image(s), too few to train and to validate")
-        order = np.random.default_rng((settings.seed, count)).permutation(count)
+        seed = settings.seed if config.data.split_seed is None else config.data.split_seed
+        order = np.random.default_rng((seed, count)).permutation(count)
         chosen = np.sort(order[held_out:])[: settings.max_images or None]
         return settings.codes, everything.part(chosen), everything.part(np.sort(order[:held_out]))
 
