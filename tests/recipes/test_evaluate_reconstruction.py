@@ -18,18 +18,37 @@ from tests.evaluation.pages import Page, numbers
 from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
 from vqgan_cli.core.artifacts import save_tokenizer
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.data.opening import open_source
+from vqgan_cli.core.evaluation.features import load_features
+from vqgan_cli.core.evaluation.paired_features import PairedFeatures
+from vqgan_cli.core.models.perceptual import features_distance
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.pretrained import read_weights
+from vqgan_cli.core.reporting import Reporter
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
 
+def command(model: SavedTokenizer, data: Path | str, *more: str | Path) -> list[str | Path]:
+    """The words of a call, without networks but those that ``more`` names."""
+    words: list[str | Path] = [
+        "evaluate",
+        "reconstruction",
+        "--ae",
+        model.path,
+        "--data",
+        data,
+        "--device",
+        "cpu",
+    ]
+    for option in ("--perceptual", "--features"):
+        words += [] if option in more else [option, "none"]
+    return [*words, *more]
+
+
 def evaluate(vqgan: Vqgan, model: SavedTokenizer, data: Path | str, *more: str | Path) -> dict[str, Any]:
     """The JSON of a call that succeeds."""
-    perceptual = [] if "--perceptual" in more else ["--perceptual", "none"]
-    done = vqgan(
-        "evaluate", "reconstruction", "--ae", model.path, "--data", data, "--json", "--device", "cpu",
-        *perceptual, *more,
-    )  # fmt: skip
+    done = vqgan(*command(model, data, *more), "--json")
     assert done.code == 0, done.err
     return json.loads(done.out)
 
@@ -110,7 +129,7 @@ def test_report_holds_everything_and_fetches_nothing(
         assert np.array_equal(picture[:, :32], originals[number])
         assert np.abs(picture[:, -32:].astype(int) - decoded[number]).max() <= 1  # batches differ
 
-    done = vqgan("evaluate", "reconstruction", "--ae", tiny.path, "-d", squares, "-o", "report")
+    done = vqgan(*command(tiny, squares, "-o", "report"))
     assert done.code == 1
     assert "report/report.html' exists" in done.err
 
@@ -120,10 +139,7 @@ def test_bad_images_are_named_and_left_out(coarse: SavedTokenizer, vqgan: Vqgan,
     expected = write_bad_images(tmp_path / "bad")
     Image.new("RGB", (11, 40)).save(tmp_path / "bad/small.png")
     expected["small.png"] = "becomes 40x8 (height x width): SSIM"
-    done = vqgan(
-        "evaluate", "reconstruction", "--ae", coarse.path, "-d", "bad", "--native", "--json", "--perceptual", "none",
-        "-o", "report",
-    )  # fmt: skip
+    done = vqgan(*command(coarse, "bad", "--native", "--json", "-o", "report"))
     assert done.code == 3, done.err
     found = json.loads(done.out)
     failed = {each["name"]: each["reason"] for each in found["failed"]}
@@ -135,7 +151,7 @@ def test_bad_images_are_named_and_left_out(coarse: SavedTokenizer, vqgan: Vqgan,
 
     (tmp_path / "only").mkdir()
     (tmp_path / "only/empty.png").touch()
-    done = vqgan("evaluate", "reconstruction", "--ae", coarse.path, "-d", "only", "--perceptual", "none")
+    done = vqgan(*command(coarse, "only"))
     assert done.code == 1
     assert "none of the 1 images of 'only' can be read: 'empty.png' is empty" in done.err
 
@@ -164,9 +180,11 @@ def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
     assert all(repr(number) in page.text for number in numbers(found))
     assert len(page.pictures()) == 8
 
-    done = vqgan("evaluate", "reconstruction", "--ae", model.path, "-d", "maps", "--perceptual", "alex")
-    assert done.code == 2
-    assert "is a tokenizer of segmentation maps" in done.err
+    for option, name in (("--perceptual", "alex"), ("--features", "fid"), ("--weights", "a.pth")):
+        done = vqgan(*command(model, "maps", option, name))
+        assert done.code == 2
+        assert f"{option} compares pictures" in done.err
+        assert "is a tokenizer of segmentation maps" in done.err
 
 
 def test_depth(vqgan: Vqgan, tmp_path: Path) -> None:
@@ -203,9 +221,6 @@ def test_perceptual_distance_is_that_of_the_network(
     tiny: SavedTokenizer, squares: Path, shared: Path, vqgan: Vqgan
 ) -> None:
     """Oracle: the network itself, on the reconstructions of the module."""
-    from vqgan_cli.core.models.perceptual import features_distance
-    from vqgan_cli.core.pretrained import read_weights
-
     weights = shared / "weights/squeezenet1_0.safetensors"
     found = evaluate(vqgan, tiny, squares, "--perceptual", f"squeezenet1_0:{weights}")
     network = features_distance("squeezenet1_0", read_weights(weights), logits=False)
@@ -214,10 +229,41 @@ def test_perceptual_distance_is_that_of_the_network(
     assert found["perceptual_distance"]["value"] == pytest.approx(float(distance.mean()), rel=1e-3)
 
 
+def test_frechet_distance_is_that_of_the_decoded_files(
+    tiny: SavedTokenizer, squares: Path, shared: Path, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """Oracle: the distance by its definition, of the originals and of what encode and decode write; named after the
+    network, and 0 with no doubt where pairs are equal.
+    """
+    weights = shared / "weights/squeezenet1_0.safetensors"
+    named = ("--features", "torchvision:squeezenet1_0", "--weights", weights)
+    found = evaluate(vqgan, tiny, squares, *named, "-o", "report")
+    network = load_features("torchvision:squeezenet1_0", weights)
+    first, second = (
+        network(torch.from_numpy(np.stack(files(folder))).permute(0, 3, 1, 2)).features.double().numpy()
+        for folder in (squares, through_files(vqgan, tiny, squares))
+    )
+    root = np.sqrt(np.linalg.eigvals(np.cov(first.T) @ np.cov(second.T)).real.clip(0)).sum()
+    means = np.square(first.mean(0) - second.mean(0)).sum()
+    expected = means + np.trace(np.cov(first.T) + np.cov(second.T)) - 2 * root
+    assert found["features"] == "torchvision:squeezenet1_0"
+    assert found["frechet_distance"]["value"] == pytest.approx(expected, rel=0.01)
+    low, high = found["frechet_distance"]["confidence_interval_95"]
+    assert 0 <= low < found["frechet_distance"]["value"] < high
+    assert found["frechet_distance"]["reference_images"] == 5
+    assert "Frechet distance (squeezenet1_0)" in Page(tmp_path / "report/report.html").text
+
+    paired = PairedFeatures(network, 4)
+    same = np.stack(files(squares))[:4]
+    for part in (same[:3], same[3:]):
+        paired.add(part, part, torch.device("cpu"))
+    figure = paired.figure(10, torch.device("cpu"), Reporter())
+    assert figure.value == pytest.approx(0, abs=1e-6)
+    assert figure.interval == pytest.approx((0, 0), abs=1e-2)
+
+
 def test_endless_set_shows_images_that_training_does_not(tiny: SavedTokenizer, vqgan: Vqgan) -> None:
     """Oracle: the validation images of the same set, drawn by their own source, written to files."""
-    from vqgan_cli.core.data.opening import open_source
-
     held_out = open_source("synthetic:faces", synthetic_size=32).held_out(3)
     assert held_out is not None
     Path("drawn").mkdir()
@@ -230,7 +276,7 @@ def test_endless_set_shows_images_that_training_does_not(tiny: SavedTokenizer, v
 def test_without_json_a_line_per_figure(tiny: SavedTokenizer, squares: Path, vqgan: Vqgan) -> None:
     """Oracle: the same call with --json."""
     found = evaluate(vqgan, tiny, squares)
-    done = vqgan("evaluate", "reconstruction", "--ae", tiny.path, "-d", squares, "--perceptual", "none")
+    done = vqgan(*command(tiny, squares))
     lines = dict(line.split("\t", 1) for line in done.out.splitlines())
     low, high = found["psnr"]["confidence_interval_95"]
     assert lines["psnr"] == f"{found['psnr']['value']}\t{low}\t{high}\t5"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,6 +69,32 @@ def reconstruction(
             "its weights are downloaded or read from FILE. Default: vgg for pictures.",
         ),
     ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            metavar="NAME",
+            help="Network in whose features the sets are compared: fid (Inception's, which make rFID), "
+            "torchvision:NAME, or none. Default: fid for pictures, if its weights can be had.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Weights of that network (.pth or .safetensors). Default: the published ones, cached or downloaded.",
+        ),
+    ] = None,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            "--resamples",
+            min=0,
+            metavar="N",
+            help="Of the bootstrap of the distance in features; 0: no interval for it.",
+        ),
+    ] = 100,
     batch_size: InferenceBatchSize = 8,
     precision: InferencePrecision = "fp32",
     device: Device = "auto",
@@ -79,9 +106,9 @@ def reconstruction(
 ) -> None:
     """Measure how much of images is left after a tokenizer has turned them into codes and back.
 
-    Of pictures: PSNR, SSIM, L1, a perceptual distance; of label maps pixel accuracy and IoU, of depth its error. Of the
-    codes: how many of the codebook are used, and how many bits per pixel they take. Each figure comes with the number
-    of images and an interval by bootstrap. Bad files are named and left out (exit code 3).
+    Of pictures: PSNR, SSIM, L1, a perceptual distance, rFID; of label maps pixel accuracy and IoU, of depth its error.
+    Of the codes: how many of the codebook are used, and how many bits per pixel they take. Each figure comes with the
+    number of images and an interval by bootstrap. Bad files are named and left out (exit code 3).
 
     Examples:
 
@@ -112,6 +139,9 @@ def reconstruction(
         native=native,
         limit=limit,
         perceptual=perceptual,
+        features=features,
+        weights=weights,
+        resamples=resamples,
         batch_size=batch_size,
         precision=precision,
         device=device,

@@ -24,6 +24,7 @@ class Figure:
         value: NaN where it is not defined.
         images: that it is of.
         interval: the 95 % confidence interval; None where none makes sense, as for what is counted exactly.
+        reference: number of images that it compares with; None: with none.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Figure:
     value: float
     images: int
     interval: tuple[float, float] | None = None
+    reference: int | None = None
 
 
 def figures_json(figures: Iterable[Figure]) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def figures_json(figures: Iterable[Figure]) -> dict[str, Any]:
             "value": _finite(figure.value),
             **({"confidence_interval_95": [*map(_finite, figure.interval)]} if figure.interval else {}),
             "images": figure.images,
+            **({} if figure.reference is None else {"reference_images": figure.reference}),
         }
         for figure in figures
     }
@@ -55,7 +58,7 @@ def figures_table(figures: Iterable[Figure]) -> Table:
             figure.label,
             shown(figure.value),
             " to ".join(map(shown, figure.interval)) if figure.interval else "",
-            str(figure.images),
+            str(figure.images) + ("" if figure.reference is None else f" against {figure.reference}"),
         )
         for figure in figures
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ class Scores:
     """
 
     labels: dict[str, str]
-    rank: ClassVar[str]
-    higher_is_better: ClassVar[bool]
+    rank: str
+    higher_is_better: bool
     raw_bits: int
 
     def distances(self, images: Tensor, decoded: Tensor) -> dict[str, Tensor]:
@@ -70,14 +70,14 @@ class PictureScores(Scores):
         perceptual_name: what it is called.
     """
 
-    rank = "psnr"
-    higher_is_better = True
     raw_bits = 24
 
     def __init__(self, perceptual: nn.Module | None, perceptual_name: str) -> None:
         self._perceptual = perceptual
         self.labels = {"psnr": "PSNR (dB)", "ssim": "SSIM", "l1": "L1, of pixels in [-1, 1]"}
+        self.rank, self.higher_is_better = "psnr", True
         if perceptual is not None:
+            self.rank, self.higher_is_better = "perceptual_distance", False
             self.labels["perceptual_distance"] = f"perceptual distance ({perceptual_name})"
 
     def distances(self, images: Tensor, decoded: Tensor) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.errors import DataError, UsageError
 from vqgan_cli.core.evaluation.figures import Figure, figures_json, figures_table, shown
+from vqgan_cli.core.evaluation.paired_features import PairedFeatures, features_or_none
 from vqgan_cli.core.evaluation.per_image import IMAGES_FILE, Extremes, PerImage
 from vqgan_cli.core.evaluation.reconstruction_scores import PictureScores, Scores, scores_for
 from vqgan_cli.core.evaluation.report import Picture, Section, report_folder, write_report
@@ -58,6 +59,10 @@ class EvaluateReconstructionOptions:
         limit: at most so many images, from the first.
         perceptual: network of the perceptual distance, see `perceptual_network`; ``none`` for none; None: VGG, for
             pictures.
+        features: network of the Frechet distance, see `features_or_none`; ``none`` for none; None: that of FID, for
+            pictures.
+        weights: its file; None: the published one.
+        resamples: of the bootstrap of the Frechet distance; 0: no interval for it.
         batch_size: images at a time.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: see `resolve_device`.
@@ -71,6 +76,9 @@ class EvaluateReconstructionOptions:
     native: bool = False
     limit: int | None = None
     perceptual: str | None = None
+    features: str | None = None
+    weights: Path | None = None
+    resamples: int = 100
     batch_size: int = 8
     precision: str = "fp32"
     device: str = "auto"
@@ -130,7 +138,12 @@ class _Evaluation:
         self.tokenizer, self.device, self.reporter = tokenizer, device, reporter
         data = info.config.data
         self.map_kind: MapKind | None = None if data.kind == "image" else build_map_kind(data.kind, data.maps)
+        _refuse_networks_of_pictures(options, info)
         self.scores = _scores(options, info, self.map_kind, device, reporter)
+        self.count = min(len(inputs.source), options.limit or len(inputs.source))
+        name = options.features or ("none" if self.map_kind is not None and options.weights is None else None)
+        network = features_or_none(name, options.weights, device, reporter)
+        self.features = PairedFeatures(network, self.count) if network is not None else None
         self.per_image = PerImage({**self.scores.labels, "codes_used": "different codes in an image"})
         self.usage = CodebookUsage(tokenizer.codebook_size)
         self.extremes: Extremes[Picture] = Extremes(_SHOWN)
@@ -138,8 +151,7 @@ class _Evaluation:
 
     def run(self, stop: StopRequest) -> None:
         """Measure every image."""
-        options, inputs = self.options, self.inputs
-        count = min(len(inputs.source), options.limit or len(inputs.source))
+        options, inputs, count = self.options, self.inputs, self.count
         self.reporter.info(
             f"{count} images of {inputs.source.name}, {inputs.describe()}, tokenizer {self.info.path}"
         )
@@ -181,6 +193,8 @@ class _Evaluation:
         )
         self.usage.update(codes[: len(indices)])
         arrays = to_arrays(decoded)
+        if self.features is not None:
+            self.features.add(pixels[: len(indices)], np.stack(arrays[: len(indices)]), self.device)
         for row, index in enumerate(indices):
             values = {name: float(value[row]) for name, value in distances.items()}
             values |= self.scores.count(pixels[row], arrays[row])
@@ -215,12 +229,15 @@ class _Evaluation:
         """Figures of all images, and the report."""
         images = len(self.per_image.names)
         quality = [self.per_image.figure(key) for key in self.scores.labels] + self.scores.totals(images)
+        if self.features is not None:
+            quality.append(self.features.figure(self.options.resamples, self.device, self.reporter))
         codes = [*self._code_figures(images), self.per_image.figure("codes_used")]
         metrics = {
             "tokenizer": utf8(str(self.info.path)),
             "tokenizer_fingerprint": self.info.fingerprint,
             "data": utf8(self.inputs.source.name),
             "preparation": self.inputs.describe(),
+            "features": None if self.features is None else self.features.network.name,
             "images": images,
             **figures_json([*quality, *codes]),
             **self.scores.details(),
@@ -280,12 +297,6 @@ def _scores(
     device: torch.device,
     reporter: Reporter,
 ) -> Scores:
-    of_values = map_kind is not None and map_kind.name in ("segmentation", "depth")
-    if of_values and options.perceptual not in (None, "none"):
-        raise UsageError(
-            f"--perceptual compares pictures, and {str(info.path)!r} is a tokenizer of {info.config.data.kind} maps",
-            hint="leave it out: maps have figures of their own",
-        )
     default = "vgg" if map_kind is None else "none"
     name = options.perceptual or default
     network = None if name == "none" else perceptual_network(name, reporter)
@@ -294,6 +305,22 @@ def _scores(
     called = name.partition(":")[0]
     called = f"LPIPS, {called}" if called in ("vgg", "alex", "squeeze") else f"features of {called}"
     return scores_for(map_kind, info.config.tokenizer.in_channels, network, called)
+
+
+def _refuse_networks_of_pictures(options: EvaluateReconstructionOptions, info: ModelInfo) -> None:
+    """Raise UsageError where a network of pictures was named, and the tokenizer is one of maps that are none."""
+    kind = info.config.data.kind
+    wanted = {
+        "--perceptual": options.perceptual,
+        "--features": options.features,
+        "--weights": options.weights,
+    }
+    named = [option for option, value in wanted.items() if value not in (None, "none")]
+    if kind in ("segmentation", "depth") and named:
+        raise UsageError(
+            f"{named[0]} compares pictures, and {str(info.path)!r} is a tokenizer of {kind} maps",
+            hint="leave it out: maps have figures of their own",
+        )
 
 
 def _too_small(pixels: Array) -> str:
