@@ -6,7 +6,7 @@ import torch
 
 from vqgan_cli.core.errors import UsageError
 
-__all__ = ["autocast_for", "resolve_device"]
+__all__ = ["autocast_for", "float64_device", "resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -35,6 +35,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not mps:
         raise UsageError("--device mps: torch finds no Apple GPU here", hint="see vqgan info")
     return device
+
+
+def float64_device(device: torch.device | str) -> torch.device:
+    """The device, or the CPU in place of one that has no float64."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def autocast_for(device: torch.device, precision: str) -> torch.autocast:

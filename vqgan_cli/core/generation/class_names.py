@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vqgan_cli.core.errors import UsageError, did_you_mean
 
-__all__ = ["ClassNames", "imagenet_names"]
+__all__ = ["ClassNames", "class_key", "imagenet_names"]
 
 _IMAGENET_CLASSES = 1000
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -106,6 +106,11 @@ class ClassNames:
 
     def _add(self, name: str, index: int) -> None:
         self._classes.setdefault(_normalised(name), set()).add(index)
+
+
+def class_key(name: str) -> str:
+    """The same for all ways to write a class: ``n02099601_golden_retriever`` and ``Golden retriever``."""
+    return _normalised(_without_wordnet_id(name))
 
 
 def _normalised(name: str) -> str:

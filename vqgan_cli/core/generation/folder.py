@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vqgan_cli.core.data.images import contact_sheet, read_image, remove_unfinished, write_image
 from vqgan_cli.core.data.transforms import resize
-from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.errors import DataError, OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 
-__all__ = ["Sample", "SampleFolder", "sheet_columns"]
+__all__ = ["Sample", "SampleFolder", "described_samples", "sheet_columns"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -226,6 +226,27 @@ class SampleFolder:
             if Path(name).name == name:  # nothing outside, whatever the file says
                 (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.candidates, ignore_errors=True)
+
+
+def described_samples(folder: Path) -> list[Sample]:
+    """The images of a folder that ``vqgan generate`` filled; none if it is another folder.
+
+    Raises:
+        DataError: not all of them are there yet, or the description is damaged.
+    """
+    path = folder / _DESCRIPTION
+    try:
+        description = _Description.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (ValidationError, OSError) as error:
+        raise DataError(f"{str(path)!r} is damaged or of another program: {error}") from None
+    if not description.finished:
+        raise DataError(
+            f"{str(folder)!r} holds samples that are not finished",
+            hint="repeat the vqgan generate that drew them",
+        )
+    return description.images
 
 
 def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vqgan_cli.core.device import float64_device
+
 __all__ = ["Gaussian", "fit_gaussian", "frechet_distance", "gaussian_of", "resampled_distances"]
 
 Features = npt.NDArray[np.float32]
@@ -61,7 +63,7 @@ def fit_gaussian(
     count = len(features) if rows is None else len(rows)
     if count < 2:
         raise ValueError(f"a covariance needs two images, not {count}")
-    device = torch.device("cpu" if torch.device(device).type == "mps" else device)
+    device = float64_device(device)
 
     def blocks() -> Iterator[Tensor]:
         for start in range(0, count, _BLOCK):

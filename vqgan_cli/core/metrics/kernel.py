@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vqgan_cli.core.device import float64_device
+
 __all__ = ["kernel_distances"]
 
 Features = npt.NDArray[np.float32]
@@ -49,7 +51,7 @@ def kernel_distances(
         raise ValueError(
             f"a kernel distance needs two images of each, not {len(features)} and {len(reference)}"
         )
-    device = torch.device("cpu" if torch.device(device).type == "mps" else device)
+    device = float64_device(device)
     generator = np.random.default_rng(seed)
     first, second = (_Set(each, resamples, generator, device) for each in (features, reference))
     within = _within(first) + _within(second)

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vqgan_cli.core.device import float64_device
+
 __all__ = [
     "DENSITY_NEIGHBOURS",
     "MIN_IMAGES",
@@ -85,7 +87,7 @@ def membership(samples: Features, reference: Features, *, device: torch.device |
     """
     if min(len(samples), len(reference)) < MIN_IMAGES:
         raise ValueError(f"{MIN_IMAGES} images of each are needed, not {len(samples)} and {len(reference)}")
-    device = _with_float64(device)
+    device = float64_device(device)
     own = nearest(reference, reference, MIN_IMAGES - 1, among_others=True, device=device).distances
     radii = torch.from_numpy(own).to(device).square()
     reference_ball, reference_inside = radii[:, PRECISION_NEIGHBOURS - 1], radii[:, DENSITY_NEIGHBOURS - 1]
@@ -93,15 +95,16 @@ def membership(samples: Features, reference: Features, *, device: torch.device |
     sample_ball = torch.from_numpy(own).to(device).square()[:, PRECISION_NEIGHBOURS - 1]
 
     precise = torch.zeros(len(samples), dtype=torch.bool, device=device)
-    density = torch.zeros(len(samples), dtype=torch.float64, device=device)
+    balls = torch.zeros(len(samples), dtype=torch.int64, device=device)
     recalled = torch.zeros(len(reference), dtype=torch.bool, device=device)
     covered = torch.zeros_like(recalled)
     for rows, columns, squared in _squared_distances(samples, reference, device):
         precise[rows] |= (squared <= reference_ball[columns] * (1 + _TIE)).any(1)
         recalled[columns] |= (squared <= sample_ball[rows, None] * (1 + _TIE)).any(0)
         inside = squared < reference_inside[columns] * (1 - _TIE)
-        density[rows] += inside.sum(1) / DENSITY_NEIGHBOURS
+        balls[rows] += inside.sum(1)
         covered[columns] |= inside.any(0)
+    density = balls.double() / DENSITY_NEIGHBOURS
     return Membership(*(each.cpu().numpy() for each in (precise, recalled, density, covered)))
 
 
@@ -122,7 +125,7 @@ def nearest(
         among_others: the sets are the same, and an image is not its own neighbour; M is at least k + 1.
         device: where to compute; one without float64 is passed over for the CPU.
     """
-    device = _with_float64(device)
+    device = float64_device(device)
     best = torch.full((len(queries), k), torch.inf, dtype=torch.float64, device=device)
     where = torch.zeros(len(queries), k, dtype=torch.int64, device=device)
     for rows, columns, squared in _squared_distances(queries, base, device):
@@ -154,7 +157,3 @@ def _squared_distances(
             y = block(b, columns)
             squared = x.square().sum(1, keepdim=True) + y.square().sum(1) - 2 * (x @ y.mT)
             yield rows, columns, squared.clamp_(min=0)
-
-
-def _with_float64(device: torch.device | str) -> torch.device:
-    return torch.device("cpu" if torch.device(device).type == "mps" else device)
