@@ -74,6 +74,15 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def squeezenet(shared: Path) -> Path:
+    """The weights of a real classifier, squeezenet1_0."""
+    file = shared / "weights/squeezenet1_0.safetensors"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    return file
+
+
 @pytest.fixture
 def run_vqgan(tmp_path: Path) -> RunVqgan:
     """Runs ``python -m vqgan_cli ARGUMENTS`` in ``tmp_path``: a process of its own, as a user would start it."""

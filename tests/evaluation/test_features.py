@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
+from tests.evaluation.networks import inception as inception
+from tests.evaluation.networks import save_random
+from tests.recipes.test_train_ae import offline as offline
 from vqgan_cli.core.errors import UsageError, WeightsError
 from vqgan_cli.core.evaluation import features as module
 from vqgan_cli.core.evaluation.features import INCEPTION_SHA256, load_features
@@ -20,24 +20,6 @@ from vqgan_cli.core.models.classifiers import build_classifier
 from vqgan_cli.core.models.torchvision_compat import import_torch_fidelity, import_torchvision
 
 PICTURES = torch.randint(0, 256, (2, 3, 40, 60), dtype=torch.uint8, generator=torch.manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def squeezenet(shared: Path) -> Path:
-    file = shared / "weights/squeezenet1_0.safetensors"
-    if not file.is_file():
-        pytest.skip(f"no {file}")
-    return file
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The empty cache of torch.hub on a machine that reaches no network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    proxy = urllib.request.ProxyHandler({"https": "http://127.0.0.1:9", "http": "http://127.0.0.1:9"})
-    urllib.request.install_opener(urllib.request.build_opener(proxy))
-    yield tmp_path / "torch/hub/checkpoints"
-    urllib.request.install_opener(urllib.request.build_opener())
 
 
 def test_squeezenet(squeezenet: Path) -> None:
@@ -65,66 +47,32 @@ def test_squeezenet(squeezenet: Path) -> None:
 )
 def test_features_are_what_the_classes_are_made_of(name: str, tmp_path: Path) -> None:
     """Invariant: the last layer, applied to the features alone, gives the logits."""
-    torch.manual_seed(0)
-    state = {key: random_like(value) for key, value in build_classifier(name).state_dict().items()}
-    save_file(state, tmp_path / "weights.safetensors")
-    network = load_features(f"torchvision:{name}", tmp_path / "weights.safetensors")
+    network = load_features(f"torchvision:{name}", save_random(name, tmp_path / "weights.safetensors"))
+    state = load_file(tmp_path / "weights.safetensors")
     found = network(PICTURES)
-    head = next(key for key in reversed(state) if key.endswith(".weight") and len(state[key]) == 1000)
+    names = [key for key in build_classifier(name).state_dict() if key.endswith(".weight")]
+    head = [key for key in names if len(state[key]) == 1000][-1]
     logits = found.features @ state[head].T + state[head.removesuffix("weight") + "bias"]
     assert found.features.std() > 0
     torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-4)
 
 
-def random_like(value: Tensor) -> Tensor:
-    """Numbers that neither vanish nor explode on their way through a network."""
-    if not value.is_floating_point():
-        return torch.zeros(value.shape, dtype=value.dtype)
-    if value.dim() < 2:
-        return torch.rand(value.shape) + 0.5  # of normalisations; the variance among them must be positive
-    return torch.randn(value.shape) * (2 / value[0].numel()) ** 0.5
-
-
-@pytest.fixture(scope="module")
-def inception(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
-    """A file of random weights of the published layout, and its content; loading it needs its hash expected."""
-    try:
-        extractor = import_torch_fidelity().FeatureExtractorInceptionV3
-    except ModuleNotFoundError:
-        pytest.skip("torch-fidelity is not installed: pip install 'vqgan[eval]'")
-    path = tmp_path_factory.mktemp("inception") / "inception.pth"
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # its names and shapes, which a file that is not there would hold
-        patch.setattr(torch, "load", lambda *_, **__: None)
-        patch.setattr(extractor, "load_state_dict", lambda *_: None)
-        shapes = extractor("fid", ["2048"], feature_extractor_weights_path="none").state_dict()
-    torch.manual_seed(0)
-    state = {key: random_like(value) for key, value in shapes.items()}
-    torch.save(state, path)
-    return path, state
-
-
-def test_inception_is_that_of_torch_fidelity(
-    inception: tuple[Path, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inception_is_that_of_torch_fidelity(inception: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: its extractor, given the file itself. The hash of the published file is replaced by that of this one."""
-    path, _ = inception
-    monkeypatch.setattr(module, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    network = load_features("fid", path)
+    monkeypatch.setattr(module, "INCEPTION_SHA256", hashlib.sha256(inception.read_bytes()).hexdigest())
+    network = load_features("fid", inception)
     names = ["2048", "logits_unbiased"]
     oracle = import_torch_fidelity().FeatureExtractorInceptionV3(
-        "x", names, feature_extractor_weights_path=str(path)
+        "x", names, feature_extractor_weights_path=str(inception)
     )
     for found, expected in zip(network(PICTURES), oracle(PICTURES), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert network.labels == ("FID", "KID", "Inception score")
 
 
-def test_other_weights_are_not_called_fid(inception: tuple[Path, dict[str, Tensor]]) -> None:
-    path, _ = inception
+def test_other_weights_are_not_called_fid(inception: Path) -> None:
     with pytest.raises(WeightsError, match=f"not the expected ones.*expected {INCEPTION_SHA256}"):
-        load_features("fid", path)
+        load_features("fid", inception)
 
 
 class Malicious:
@@ -150,7 +98,7 @@ def test_a_pickle_executes_nothing(
     assert Path("executed").exists(), "the file would have done it"
 
 
-def test_out_of_reach(cache: Path) -> None:
+def test_out_of_reach(offline: Path) -> None:
     """One message: which file, its hash, where to put it, and another way."""
     with pytest.raises(
         WeightsError, match=r"FID needs weights-inception-2015-12-05-6726825d\.pth, which is not"
@@ -158,7 +106,7 @@ def test_out_of_reach(cache: Path) -> None:
         load_features("fid")
     hint = e.value.hint or ""
     assert INCEPTION_SHA256 in hint
-    assert f"into {cache}" in hint
+    assert f"into {offline}" in hint
     assert "--weights FILE" in hint
     assert "--features torchvision:NAME" in hint
     with pytest.raises(WeightsError, match=r"needs squeezenet1_0-b66bff10\.pth") as e:
@@ -166,10 +114,9 @@ def test_out_of_reach(cache: Path) -> None:
     assert "SHA-256 b66bff10..." in (e.value.hint or "")
 
 
-def test_cached_file_is_checked(cache: Path) -> None:
+def test_cached_file_is_checked(offline: Path) -> None:
     """A damaged file in the cache is named with the hash that it should have."""
-    cache.mkdir(parents=True)
-    file = cache / "weights-inception-2015-12-05-6726825d.pth"
+    file = offline / "weights-inception-2015-12-05-6726825d.pth"
     file.write_bytes(b"half a download")
     with pytest.raises(WeightsError, match=INCEPTION_SHA256) as e:
         load_features("fid")

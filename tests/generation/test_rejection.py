@@ -36,14 +36,6 @@ def test_the_best_are_kept(tmp_path: Path) -> None:
     assert best.codes.dtype == np.int64
 
 
-@pytest.fixture(scope="module")
-def squeezenet(shared: Path) -> Path:
-    file = shared / "weights/squeezenet1_0.safetensors"
-    if not file.is_file():
-        pytest.skip(f"no {file}")
-    return file
-
-
 @pytest.mark.parametrize("prefix", ["", "squeezenet1_0:"])
 def test_scorer_from_a_file(squeezenet: Path, prefix: str) -> None:
     """Oracle: torchvision's own network, preparation and softmax."""
