@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Debug, Json, Quiet
+from vqgan_cli.cli.options import Debug, Device, Json, Preset, Quiet
+from vqgan_cli.cli.plan_rows import plan_rows
+from vqgan_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from vqgan_cli.core.config import ExperimentConfig
     from vqgan_cli.core.recipes.info import CodesFacts, Facts, ModelFacts
+    from vqgan_cli.core.recipes.plan import PlanFacts
     from vqgan_cli.core.system import DeviceFacts, SystemFacts
     from vqgan_cli.core.training.run_facts import RunFacts, SavedModel
 
@@ -33,11 +36,36 @@ def info(
             show_default=False,
         ),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Look at --data and say which preset and settings suit them, and how long training would take here, "
+            "from a few steps that are measured. Writes nothing.",
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="SOURCE",
+            help="With --plan: the images, named as in training. Maps beside them count.",
+        ),
+    ] = None,
+    preset: Preset = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=0, metavar="S", help="With --plan: about how long to measure each kind of step."
+        ),
+    ] = 8.0,
+    device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Describe this machine, a model, a run or a codes file.
+    """Describe this machine, a model, a run or a codes file; or plan a training.
 
     Without PATH: versions, devices and their precisions, cached perceptual weights, and what is wrong with the
     installation. A run, at work or not: how far it is, which checkpoints are good, how to go on.
@@ -49,10 +77,20 @@ def info(
       vqgan info runs/demo-ae
 
       vqgan info codes.npy --json
-    """
-    from vqgan_cli.core.recipes.info import info as recipe
 
-    facts = recipe(path)
+      vqgan info --plan --data photos/
+    """
+    _require_one_purpose(path, plan, data, preset)
+    facts: Facts | PlanFacts
+    if plan and data is not None:
+        from vqgan_cli.cli.display import ConsoleReporter
+        from vqgan_cli.core.recipes.plan import plan as plan_recipe
+
+        facts = plan_recipe(data, preset, device, ConsoleReporter(), seconds=seconds)
+    else:
+        from vqgan_cli.core.recipes.info import info as recipe
+
+        facts = recipe(path)
     if json:
         from pydantic import TypeAdapter
 
@@ -70,9 +108,23 @@ def info(
             )
 
 
-def _sections(facts: Facts) -> list[tuple[str, Rows]]:
+def _require_one_purpose(path: Path | None, plan: bool, data: str | None, preset: str | None) -> None:
+    if not plan:
+        if data is not None or preset is not None:
+            raise UsageError(
+                f"{'--data' if data else '--preset'} belongs to --plan",
+                hint="vqgan info --plan --data SOURCE",
+            )
+    elif path is not None:
+        raise UsageError(f"what is {str(path)!r}?", hint="images are named with --data")
+    elif data is None:
+        raise UsageError("--plan needs images to plan for", hint="vqgan info --plan --data SOURCE")
+
+
+def _sections(facts: Facts | PlanFacts) -> list[tuple[str, Rows]]:
     """Titles, each with names and values."""
     from vqgan_cli.core.recipes.info import CodesFacts, ModelFacts
+    from vqgan_cli.core.recipes.plan import PlanFacts
     from vqgan_cli.core.training.run_facts import RunFacts
 
     if isinstance(facts, ModelFacts):
@@ -81,6 +133,8 @@ def _sections(facts: Facts) -> list[tuple[str, Rows]]:
         return _run(facts)
     if isinstance(facts, CodesFacts):
         return _codes(facts)
+    if isinstance(facts, PlanFacts):
+        return plan_rows(facts)
     return _system(facts)
 
 

@@ -30,7 +30,7 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.stopping import StopRequest
 
-__all__ = ["Augmentation", "CodeSet", "cache_folder", "cached_codes", "read_codes", "views"]
+__all__ = ["VIEWS", "Augmentation", "CodeSet", "cache_folder", "cached_codes", "read_codes", "views"]
 
 Augmentation = Literal["none", "flip", "ten-crop"]
 Array = npt.NDArray[Any]
@@ -41,7 +41,8 @@ _NOTHING_KEPT = "while encoding; nothing is kept of it"
 TEN_CROP_SCALE = 1.1
 """Short side before the ten crops, in training sizes (LlamaGen's)."""
 
-_VIEWS = {"none": 1, "flip": 2, "ten-crop": 10}
+VIEWS = {"none": 1, "flip": 2, "ten-crop": 10}
+"""Squares that are encoded of an image, by augmentation."""
 _ASPECT_TOLERANCE = 0.03
 
 
@@ -201,7 +202,7 @@ def cached_codes(
             f"none of the {len(indices)} images of {source.name!r} can be read: {found['failed'][0]}"
         )
     f = tokenizer.downsampling
-    shape = (len(kept), _VIEWS[augmentation], size // f, size // f)
+    shape = (len(kept), VIEWS[augmentation], size // f, size // f)
     codes = np.memmap(folder / _CODES, codes_type(tokenizer.codebook_size), "r", shape=shape)
     condition = None
     if map_encoder is not None:
@@ -284,7 +285,7 @@ def _encode(
         while batch := list(itertools.islice(waiting, batch_size)):
             encoder.write(batch + batch[-1:] * (batch_size - len(batch)), len(batch))
             written += len(batch)
-            progress.update(written // _VIEWS[augmentation] + len(failed))
+            progress.update(written // VIEWS[augmentation] + len(failed))
     text = json.dumps({"kept": kept, "failed": failed})
     (encoder.folder / "facts.json").write_text(text, encoding="utf-8")
 

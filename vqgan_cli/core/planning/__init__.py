@@ -1,0 +1,1 @@
+"""What training on some data would take: look at them, choose settings, measure a few steps."""
