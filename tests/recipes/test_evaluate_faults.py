@@ -1,0 +1,88 @@
+"""What stops ``vqgan evaluate reconstruction`` and ``likelihood``, and what is left then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recipes.conftest import SavedTokenizer, Vqgan
+from tests.recipes.test_generate import save_transformer_of
+from tests.recipes.tiny_run import assert_plain
+from vqgan_cli.core.training.stopping import StopRequest
+
+
+@pytest.fixture(params=["reconstruction", "likelihood"])
+def command(
+    request: pytest.FixtureRequest, tiny: SavedTokenizer, tmp_path: Path
+) -> tuple[list[str | Path], Path]:
+    """A command with work for minutes, and its model."""
+    options: list[str | Path] = [
+        "--data",
+        "synthetic:faces",
+        "--limit",
+        "5000",
+        "-o",
+        "report",
+        "--device",
+        "cpu",
+    ]
+    if request.param == "reconstruction":
+        words = ["--perceptual", "none", "--features", "none", "--ae", tiny.path]
+        return ["evaluate", "reconstruction", *words, *options], tiny.path
+    model = save_transformer_of(tmp_path / "model", ()).path
+    return ["evaluate", "likelihood", "--model", model, *options], model
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_it_and_leaves_no_report(
+    command: tuple[list[str | Path], Path], number: signal.Signals, code: int, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """The signal comes once the command listens; a shorter call writes into the same folder afterwards."""
+
+    def send() -> None:
+        deadline = time.monotonic() + 60
+        while not isinstance(getattr(signal.getsignal(number), "__self__", None), StopRequest):
+            if time.monotonic() > deadline:  # it has failed before it listened
+                return
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    done = vqgan(*command[0])
+    sender.join()
+    assert done.code == code, done.err
+    assert "nothing is kept of it" in done.err
+    assert_plain(done.err)
+    assert not [path for path in (tmp_path / "report").iterdir() if path.is_file()]
+    assert vqgan(*command[0], "--limit", "2").code == 0
+    assert (tmp_path / "report/report.html").is_file()
+
+
+def test_output_that_cannot_be_written_is_found_before_any_work(
+    command: tuple[list[str | Path], Path], vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """A file is in the way of the folder, and the model is not even looked for."""
+    (tmp_path / "file").touch()
+    words = [tmp_path / "absent" if word == command[1] else word for word in command[0]]
+    done = vqgan(*words, "-o", "file/report")
+    assert done.code == 1
+    assert "cannot write to 'file/report'" in done.err
+
+
+def test_flipped_bit_in_the_weights(
+    command: tuple[list[str | Path], Path], vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """The fingerprint tells it."""
+    damaged = tmp_path / "damaged.safetensors"
+    content = bytearray(command[1].read_bytes())
+    content[-100] ^= 1
+    damaged.write_bytes(content)
+    done = vqgan(*[damaged if word == command[1] else word for word in command[0]])
+    assert done.code == 1
+    assert "its weights do not match the fingerprint" in done.err
