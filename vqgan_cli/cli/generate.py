@@ -261,7 +261,7 @@ def generate(
     if scorer is not None and keep is None:
         raise UsageError("--scorer chooses among candidates, which takes --keep", hint="add --keep 0.05")
 
-    from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.cli.display import ConsoleReporter, is_main_process
     from vqgan_cli.core.newest import newest_transformer
     from vqgan_cli.core.recipes.generate import GenerateOptions
     from vqgan_cli.core.recipes.generate import generate as recipe
@@ -299,6 +299,8 @@ def generate(
         force=force,
     )
     result = recipe(options, reporter)
+    if not is_main_process():
+        return
     if json:
         console.json_data(
             {

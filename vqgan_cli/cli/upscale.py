@@ -130,7 +130,7 @@ def upscale(
             "--tokenizer-only draws nothing, so all samples would be alike", hint="leave --samples out"
         )
 
-    from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.cli.display import ConsoleReporter, is_main_process
     from vqgan_cli.core.newest import newest_transformer
     from vqgan_cli.core.recipes.upscale import STANDARD, UpscaleOptions
     from vqgan_cli.core.recipes.upscale import upscale as recipe
@@ -161,6 +161,8 @@ def upscale(
         ),
         reporter,
     )
+    if not is_main_process():
+        return
     if json and str(out) != STANDARD:
         console.json_data(
             {

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from vqgan_cli.core.errors import LostProcessError
 
-__all__ = ["join_processes", "lost_process_named"]
+__all__ = ["join_processes", "lost_process_named", "of_first"]
+
+T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """For the slowest of processes that work each by itself. A dead one is not waited for: its connections end."""
@@ -29,6 +33,13 @@ def join_processes(device: torch.device) -> tuple[PartialState, torch.device]:
     """
     state = PartialState(cpu=device.type == "cpu", timeout=_PATIENCE)
     return state, state.device if state.num_processes > 1 else device
+
+
+def of_first(value: T) -> T:
+    """What the first process has, on all of them."""
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 @contextmanager

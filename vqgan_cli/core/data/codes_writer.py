@@ -63,8 +63,9 @@ def require_free_target(target: Path, *, overwrite: bool = False) -> None:
 class CodesWriter:
     """Collects the codes of inputs 0 to ``count`` - 1 and makes the codes file at the end.
 
-    All processes of a job construct it with the same arguments, process 0 before the others. Input i is the share
-    of process ``i % processes``. `finalise` is for process 0, after all others have called `close`.
+    All processes of a job construct it with the same arguments, process 0 before the others. Unless the caller
+    divides them in another way, input i is the share of process ``i % processes``. `finalise` is for process 0, after
+    all others have called `close`.
 
     Args:
         target: the ``.npy`` file; its folder is created.
@@ -111,10 +112,14 @@ class CodesWriter:
             self._journal = JournalWriter(self._staging, metadata.codebook_size)
             on_failure.pop_all()
 
-    def pending(self) -> list[int]:
-        """Inputs of this process's share that are still to be encoded; those that failed before are tried again."""
-        mine = np.arange(self.count)[self._share]
-        return [int(index) for index in mine[~self._done[self._share]]]
+    def pending(self, *, of_all: bool = False) -> list[int]:
+        """Inputs that are still to be encoded; those that failed before are tried again.
+
+        Args:
+            of_all: those of all processes, for work that is divided in another way; else of this one's share.
+        """
+        share = slice(None) if of_all else self._share
+        return [int(index) for index in np.arange(self.count)[share][~self._done[share]]]
 
     def add(
         self,

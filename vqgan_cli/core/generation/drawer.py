@@ -39,7 +39,7 @@ class ImageDrawer:
         settings: how to draw codes.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         stop: ends the work between two codes.
-        preview: file that shows a large image while it is drawn, a few times a minute.
+        preview: file that shows a large image while it is drawn, a few times a minute; None to show none.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ImageDrawer:
         settings: SamplingSettings,
         precision: str,
         stop: StopRequest,
-        preview: Path,
+        preview: Path | None,
     ) -> None:
         self._model = model
         self._settings = settings
@@ -92,8 +92,8 @@ class ImageDrawer:
 
         def progress(done: int, so_far: Tensor) -> bool:
             watch(min(done, so_far.numel()))  # of a small grid, cells around it are drawn too
-            if large and time.monotonic() >= self._next_preview:
-                self._show(so_far[:1])
+            if large and self._preview is not None and time.monotonic() >= self._next_preview:
+                self._show(so_far[:1], self._preview)
             return not self._stop.pending()
 
         grid = templates[0].grid
@@ -157,13 +157,13 @@ class ImageDrawer:
         window = self._model.prior.spec.grid
         return grid[0] > window[0] or grid[1] > window[1]
 
-    def _show(self, so_far: Tensor) -> None:
+    def _show(self, so_far: Tensor, preview: Path) -> None:
         started = time.monotonic()
         codes = so_far[0].cpu().numpy()  # [h, w], -1 where nothing is drawn yet
         picture = self.pictures(codes[None].clip(0))[0]
         f = self._model.tokenizer.downsampling
         picture[(codes < 0).repeat(f, 0).repeat(f, 1)] = _UNDRAWN
-        write_image(self._preview, picture)
+        write_image(preview, picture)
         took = time.monotonic() - started
         self._next_preview = time.monotonic() + max(_PREVIEW_SECONDS, took / _PREVIEW_SHARE)
 

@@ -78,6 +78,7 @@ class SampleFolder:
         settings: everything that the images depend on, as JSON can hold it.
         files: names of all images.
         force: discard what an earlier call has left, unless it is this one, and unfinished.
+        leads: whether this is the first of several processes, which prepares the folder before the others look at it.
 
     Attributes:
         known: what ``samples.json`` of an earlier call says about its images, by file.
@@ -87,14 +88,22 @@ class SampleFolder:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], files: Sequence[str], *, force: bool
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        files: Sequence[str],
+        *,
+        force: bool,
+        leads: bool = True,
     ) -> None:
         self.folder = folder
         self.files = files
         self.settings = json.loads(json.dumps(settings))
         self.known: dict[str, Sample] = {}
-        require_writable_folder(folder)
-        remove_unfinished(folder)
+        if leads:
+            require_writable_folder(folder)
+            remove_unfinished(folder)
+        force = force and leads
         earlier = self._read(damaged_is_none=force)
         if force and (earlier is None or earlier.finished or self._changes(earlier)):
             self._discard(earlier)
@@ -110,7 +119,7 @@ class SampleFolder:
                     hint="overwrite with --force, or name another folder with -o",
                 )
         self.finished = earlier is not None and earlier.finished and not self.missing(files)
-        if not self.finished:
+        if not self.finished and leads:
             self._write(finished=False, images=list(self.known.values()))
 
     @property

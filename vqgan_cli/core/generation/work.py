@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,17 @@ class Share(NamedTuple):
 
 
 class SampleWork:
-    """Draws what is missing and writes it."""
+    """Draws what is missing and writes it.
+
+    Args:
+        drawer: draws.
+        folder: where the images go.
+        writer: where their codes go, if they are wanted.
+        seed: noted with every image.
+        reporter: who listens.
+        process: number of this process; its share is every ``processes``-th batch, or class where some are rejected.
+        processes: number of all processes.
+    """
 
     def __init__(
         self,
@@ -46,16 +57,25 @@ class SampleWork:
         writer: CodesWriter | None,
         seed: int,
         reporter: Reporter,
+        *,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         self._drawer = drawer
         self._folder = folder
         self._writer = writer
-        self._without_codes = set(writer.pending()) if writer else set[int]()
+        self._without_codes = set(writer.pending(of_all=True)) if writer else set[int]()
+        self._share = slice(process, None, processes)
         self._seed = seed
         self._reporter = reporter
 
     def draw_all(self, plan: Sequence[Share]) -> list[Sample]:
-        """Draw every image, in batches that are the same in every call, so that resuming changes nothing."""
+        """Draw every image of the share, in batches that are the same in every call, so that neither resuming nor the
+        number of processes changes anything.
+
+        Returns:
+            All images, in their order.
+        """
         samples = [
             self._sample(entry, number, index=entry.first + number)
             for entry in plan
@@ -64,7 +84,7 @@ class SampleWork:
         templates = [entry.template for entry in plan for _ in range(entry.images)]
         batches = [
             batch
-            for batch in self._batches([template.grid for template in templates])
+            for batch in list(self._batches([template.grid for template in templates]))[self._share]
             if any(self._is_missing(place, samples[place]) for place in batch)
         ]
         if not batches:
@@ -98,12 +118,17 @@ class SampleWork:
             start = end
 
     def draw_best(self, plan: Sequence[Share], scorer: ImageClassifier) -> list[Sample]:
-        """Draw the candidates of each class, and write those that the scorer finds likeliest, the best first."""
+        """Draw the candidates of each class of the share, and write those that the scorer finds likeliest.
+
+        Returns:
+            The images of the share, class by class, the best first.
+        """
         samples: list[Sample] = []
-        images = sum(entry.drawn for entry in plan)
+        images = sum(entry.drawn for entry in plan[self._share])
+        starts = [0, *itertools.accumulate(entry.images for entry in plan)][:-1]
         with self._progress(images, images * math.prod(plan[0].template.grid)) as progress:
-            for entry in plan:
-                places = range(len(samples), len(samples) + entry.images)
+            for start, entry in list(zip(starts, plan, strict=True))[self._share]:
+                places = range(start, start + entry.images)
                 known = [self._folder.known[file] for file in entry.files if file in self._folder.known]
                 if len(known) == len(places) and not any(map(self._is_missing, places, known)):
                     samples += known

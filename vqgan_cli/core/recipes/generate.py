@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import Transformer, load_transformer, read_model_info
@@ -28,6 +30,7 @@ from vqgan_cli.core.generation.plan import announce, plan_shares
 from vqgan_cli.core.generation.rejection import load_scorer
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import SampleWork
+from vqgan_cli.core.processes import join_processes, lost_process_named
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.sizes import nearest_multiples
@@ -107,24 +110,32 @@ class GenerateResult:
     failed: list[tuple[str, str]]
 
 
+@lost_process_named()
 def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
     """Draw images and write them; goes on where an earlier call of the same options was stopped.
+
+    Returns:
+        The images of all processes, which divide the work among them; the files do not depend on how many there are.
 
     Raises:
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when what is done is kept.
     """
     if options.codes is not None and options.codes.suffix != ".npy":
         require_free_target(options.codes)
-    device = resolve_device(options.device)
+    state, device = join_processes(resolve_device(options.device))
     read_model_info(options.model)  # a name that is wrong leaves no folder behind
     for folder in {options.out, options.codes.parent if options.codes else options.out}:
         require_writable_folder(folder)
-    with reserved(options.out, is_folder=True):
-        return _generate(options, load_transformer(options.model, device), device, reporter)
+    with reserved(options.out, is_folder=True) if state.is_main_process else nullcontext():
+        return _generate(options, load_transformer(options.model, device), state, device, reporter)
 
 
 def _generate(
-    options: GenerateOptions, model: Transformer, device: torch.device, reporter: Reporter
+    options: GenerateOptions,
+    model: Transformer,
+    state: PartialState,
+    device: torch.device,
+    reporter: Reporter,
 ) -> GenerateResult:
     size = _image_size(options, model)
     settings = _sampling_settings(options, model)
@@ -152,46 +163,69 @@ def _generate(
                 "--keep needs a model of ImageNet's 1,000 classes in their order, which the classifier knows; "
                 f"this one has {f'{names.count} classes of its own' if names.count else 'no classes'}"
             )
-        scorer, scorer_fingerprint = load_scorer(options.scorer)
+        with state.main_process_first():  # one download, not one per process
+            scorer, scorer_fingerprint = load_scorer(options.scorer)
     files = [file for entry in plan for file in entry.files]
-    folder = SampleFolder(
-        options.out,
-        {
-            "vqgan": __version__,
-            "model": str(options.model),
-            "fingerprint": model.info.fingerprint,
-            "classes": [entry.label for entry in plan] if options.classes else None,
-            "images": options.images,
-            "size": size,
-            "templates": _digest(templates),
-            "temperature": settings.temperature,
-            "top_k": settings.top_k,
-            "top_p": settings.top_p,
-            "guidance": settings.guidance,
-            "guidance_schedule": settings.guidance_schedule,
-            "stride": settings.stride,
-            "max_batch": settings.max_batch,
-            "seed": settings.seed,
-            "precision": options.precision,
-            "keep": options.keep,
-            "scorer": options.scorer if scorer else None,
-            "scorer_fingerprint": scorer_fingerprint,
-        },
-        files,
-        force=options.force,
-    )
+    made_how = {
+        "vqgan": __version__,
+        "model": str(options.model),
+        "fingerprint": model.info.fingerprint,
+        "classes": [entry.label for entry in plan] if options.classes else None,
+        "images": options.images,
+        "size": size,
+        "templates": _digest(templates),
+        "temperature": settings.temperature,
+        "top_k": settings.top_k,
+        "top_p": settings.top_p,
+        "guidance": settings.guidance,
+        "guidance_schedule": settings.guidance_schedule,
+        "stride": settings.stride,
+        "max_batch": settings.max_batch,
+        "seed": settings.seed,
+        "precision": options.precision,
+        "keep": options.keep,
+        "scorer": options.scorer if scorer else None,
+        "scorer_fingerprint": scorer_fingerprint,
+    }
+    leads = state.is_main_process
+    with state.main_process_first():  # it prepares what the others look at
+        folder = SampleFolder(options.out, made_how, files, force=options.force, leads=leads)
+        writer = _codes_writer(options, model, templates, names, folder, state)
     announce(plan, model, reporter)
     if there := len(folder.files) - len(folder.missing(folder.files)):
         reporter.info(f"going on: {there} of them {'is' if there == 1 else 'are'} there already")
-    with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
-        with _codes_writer(options, model, templates, names, folder) as writer:
-            drawer = ImageDrawer(model, settings, options.precision, stop, folder.preview)
-            work = SampleWork(drawer, folder, writer, settings.seed, reporter)
-            samples = work.draw_all(plan) if scorer is None else work.draw_best(plan, scorer.to(device))
+    state.wait_for_everyone()  # what one process draws must not be in the way of another's look
+    with (
+        StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop,
+        writer or nullcontext(),
+    ):
+        drawer = ImageDrawer(model, settings, options.precision, stop, folder.preview if leads else None)
+        work = SampleWork(
+            drawer,
+            folder,
+            writer,
+            settings.seed,
+            reporter,
+            process=state.process_index,
+            processes=state.num_processes,
+        )
+        if scorer is None:
+            samples = work.draw_all(plan)
+        else:
+            best = gather_object(work.draw_best(plan, scorer.to(device)))
+            by_file = {sample.file: sample for sample in best}
+            samples = [by_file[file] for file in files]
+        if writer is not None and not leads:
+            writer.close()
+        state.wait_for_everyone()
+        if leads:
             if writer is not None:
                 writer.finalise()
-        if not folder.finished or folder.candidates.exists():
-            folder.finish(samples, {each.name: each.shown for each in templates if each.shown is not None})
+            if not folder.finished or folder.candidates.exists():
+                folder.finish(
+                    samples, {each.name: each.shown for each in templates if each.shown is not None}
+                )
+    state.wait_for_everyone()
     return GenerateResult(samples, folder.sheet, options.codes, failed)
 
 
@@ -301,18 +335,17 @@ def _sampling_settings(options: GenerateOptions, model: Transformer) -> Sampling
     return SamplingSettings(**given, stride=options.stride, max_batch=options.max_batch, seed=options.seed)
 
 
-@contextmanager
 def _codes_writer(
     options: GenerateOptions,
     model: Transformer,
     templates: Sequence[Template],
     names: ClassNames,
     folder: SampleFolder,
-) -> Iterator[CodesWriter | None]:
+    state: PartialState,
+) -> CodesWriter | None:
     """A writer for the codes; None if none are wanted, or this very job has written them before."""
     if options.codes is None:
-        yield None
-        return
+        return None
     target = options.codes
     source = f"vqgan generate {folder.job}"
     require_writable_folder(target.parent)
@@ -321,8 +354,7 @@ def _codes_writer(
         if earlier.metadata is not None and earlier.metadata.source == source:
             if len(earlier) != len(folder.files):
                 raise CodesError(f"{str(target)!r} has {len(earlier)} images in place of {len(folder.files)}")
-            yield None
-            return
+            return None
     f = model.tokenizer.downsampling
     grids = {template.grid for template in templates}
     size = [side * f for side in templates[0].grid] if len(grids) == 1 else None
@@ -337,12 +369,12 @@ def _codes_writer(
         precision=options.precision,
         classes=tuple(names.name(index) for index in range(names.count)),
     )
-    writer = CodesWriter(
+    return CodesWriter(
         target,
         metadata,
         count=len(folder.files),
         source_fingerprint=folder.job,
+        process=state.process_index,
+        processes=state.num_processes,
         overwrite=options.force,
     )
-    with writer:
-        yield writer

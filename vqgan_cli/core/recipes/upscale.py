@@ -6,13 +6,16 @@ import math
 import shutil
 import sys
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from vqgan_cli.core.artifacts import Transformer, load_transformer, read_model_info
 from vqgan_cli.core.data.attributes import Attributes, read_with_attributes
@@ -23,6 +26,7 @@ from vqgan_cli.core.errors import DataError, ImageError, OutputError, UsageError
 from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.pretrained import perceptual_network
+from vqgan_cli.core.processes import join_processes, lost_process_named, of_first
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
@@ -118,14 +122,36 @@ class _Job:
     targets: dict[int, Path | None]  # by the number of the sample
 
 
+@dataclass
+class _Done:
+    position: int  # of the job
+    name: str
+    images: list[Upscaled] = field(default_factory=list)
+    reason: str = ""  # why there are none
+
+    def failure(self) -> str:
+        return f"skipped {self.name!r}: {self.reason}"
+
+
+@lost_process_named()
 def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
     """Enlarge pictures; with a folder, those that are there already are kept.
+
+    Returns:
+        The results of all processes, which divide the pictures among them.
 
     Raises:
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when what is done is kept.
     """
-    device = resolve_device(options.device)
+    state, device = join_processes(resolve_device(options.device))
     read_model_info(options.model)  # a name that is wrong leaves no folder behind
+    with _claimed(options, reporter) if state.is_main_process else nullcontext(list[_Job]()) as jobs:
+        return _upscale(options, of_first(jobs), state, device, reporter)
+
+
+@contextmanager
+def _claimed(options: UpscaleOptions, reporter: Reporter) -> Iterator[list[_Job]]:
+    """What is to be done, with the output reserved for it."""
     with tempfile.TemporaryDirectory() as folder:
         jobs, several = _jobs(options, Path(folder))
         targets = [target for job in jobs for target in job.targets.values() if target is not None]
@@ -136,21 +162,23 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
         with reserved(output, is_folder=several) if output else nullcontext():
             for each in folders if several else []:
                 remove_unfinished(each)
-            jobs = _still_to_do(options, jobs, several, reporter)
-            return _upscale(options, jobs, device, reporter)
+            yield _still_to_do(options, jobs, several, reporter)
 
 
 def _upscale(
-    options: UpscaleOptions, jobs: list[_Job], device: torch.device, reporter: Reporter
+    options: UpscaleOptions, jobs: list[_Job], state: PartialState, device: torch.device, reporter: Reporter
 ) -> UpscaleResult:
     model = load_transformer(options.model, device)
     passes = _passes(options, model)
     settings = _sampling_settings(options, model)
     references = _references(options, jobs)
     with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
-        perceptual = perceptual_network(options.perceptual, reporter) if references else None
-        if perceptual is not None:
-            perceptual.to(device)
+        perceptual: torch.nn.Module | None = None
+        if references:
+            with state.main_process_first():  # one download, not one per process
+                perceptual = perceptual_network(options.perceptual, reporter)
+            if perceptual is not None:
+                perceptual.to(device)
         upscaler = Upscaler(
             model,
             settings,
@@ -163,17 +191,19 @@ def _upscale(
         total = upscaler.factor**passes
         again = f" in {passes} passes of {upscaler.factor}" if passes > 1 else ""
         reporter.info(f"{len(jobs)} picture{'s' if len(jobs) > 1 else ''}, {total} times larger{again}")
-        images: list[Upscaled] = []
-        failed: list[tuple[str, str]] = []
-        for job in jobs:
+        mine: list[_Done] = []
+        for position in range(state.process_index, len(jobs), state.num_processes):
+            job = jobs[position]
+            done = _Done(position, job.name)
+            mine.append(done)
             try:
                 small, attributes = read_with_attributes(job.path)
                 _require_format(job, small, total)
             except ImageError as error:
                 if len(jobs) == 1:
                     raise
-                reporter.warning(f"skipped {job.name!r}: {error.reason}")
-                failed.append((job.name, error.reason))
+                done.reason = error.reason
+                reporter.warning(done.failure())
                 continue
             for number, target in job.targets.items():
                 with memory_errors(*_memory_message(options, small.shape, device)):
@@ -185,9 +215,19 @@ def _upscale(
                         reference = read_reference(references[job.name], picture.shape)
                         measured = compare(picture, small, reference, perceptual, device)
                 result = Upscaled(job.name, target, picture.shape[:2], faithful, measured)
-                images.append(result)
+                done.images.append(result)
                 reporter.info(_line(result))
-    return UpscaleResult(images, failed)
+    everything = sorted(gather_object(mine), key=lambda done: done.position)
+    for done in everything:
+        if done.position % state.num_processes:  # it was done in silence, by another process
+            for result in done.images:
+                reporter.info(_line(result))
+            if done.reason:
+                reporter.warning(done.failure())
+    return UpscaleResult(
+        [result for done in everything for result in done.images],
+        [(done.name, done.reason) for done in everything if done.reason],
+    )
 
 
 def _require_format(job: _Job, small: Picture, factor: int) -> None:
