@@ -336,56 +336,6 @@ def start(module: str, *arguments: str | Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-# The real program, but the second process looks for existing images two seconds after the first.
-LATE = """
-import os, time
-from vqgan_cli.cli.app import main
-from vqgan_cli.core.recipes import decode
-
-require_free = decode._require_free
-
-def late(*arguments):
-    time.sleep(2 * int(os.environ["RANK"]))
-    require_free(*arguments)
-
-decode._require_free = late
-main()
-"""
-
-
-def test_two_processes_equal_one(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
-    """Determinism: the files are the same, byte for byte, and the first process speaks for both.
-
-    The second process is late: what the first could have written by then must not look as if it had been there before.
-    """
-    np.save(tmp_path / "codes.npy", random_codes(9))
-    decode(vqgan, tiny, "codes.npy", "-o", "one")
-    (tmp_path / "program.py").write_text(LATE, encoding="utf-8")
-    arguments = ["decode", tmp_path / "codes.npy", "--ae", tiny.path, "--device", "cpu", "--json"]
-    launcher = ("torch.distributed.run", "--nproc_per_node", "2", tmp_path / "program.py")
-    process = start(*launcher, *arguments, "-o", tmp_path / "two")
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    names = tree(tmp_path / "one")
-    assert len(names) == 9
-    assert json.loads(output)["images"] == [str(tmp_path / "two" / name) for name in names]
-    assert tree(tmp_path / "two") == names
-    for name in names:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_two_processes_make_one_contact_sheet(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
-    np.save(tmp_path / "codes.npy", random_codes(9))
-    decode(vqgan, tiny, "codes.npy", "-o", "one.png", "--grid")
-    arguments = ["decode", tmp_path / "codes.npy", "--ae", tiny.path, "--device", "cpu", "--grid"]
-    launcher = ("--nproc_per_node", "2", "-m", "vqgan_cli")
-    process = start("torch.distributed.run", *launcher, *arguments, "-o", tmp_path / "two.png")
-    output, errors = process.communicate(timeout=120)
-    assert (process.returncode, output) == (0, f"{tmp_path / 'two.png'}\n"), errors
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
 def test_terminated_leaves_whole_images(tiny: SavedTokenizer, tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", random_codes(200, 48, 48))
     out = tmp_path / "out"

@@ -424,21 +424,3 @@ def test_interrupted_and_repeated_equals_uninterrupted(
     assert "images were encoded before" in done.err
     assert files(target) == files(folder / "whole.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.json", "codes.npy"]
-
-
-def test_two_processes_equal_one(job: tuple[Path, list[str]], tmp_path: Path) -> None:
-    """Determinism: the files are the same, byte for byte, and each process had its share."""
-    folder, arguments = job
-    target = tmp_path / "codes.npy"
-    launcher = ("torch.distributed.run", "--nproc_per_node", "2", "-m", "vqgan_cli")
-    process = start(*launcher, *arguments, "-o", target)
-    # While they work, each has a journal.
-    deadline = time.monotonic() + 60
-    most = 0
-    while process.poll() is None and time.monotonic() < deadline:
-        most = max(most, len(list(tmp_path.glob(".codes.npy.partial/*.jsonl"))))
-        time.sleep(0.01)
-    output, errors = process.communicate(timeout=60)
-    assert most == 2
-    assert output == f"{target}\n", errors
-    assert files(target) == files(folder / "whole.npy")
