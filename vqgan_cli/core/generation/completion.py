@@ -65,7 +65,7 @@ def parse_known(text: str, height: int, width: int) -> Mask:
         known[round(top) : round(bottom), round(left) : round(right)] = True
         if name == "outside":
             known ^= True
-    elif Path(text).is_file():
+    elif _is_file(text):
         mask = read_image(text, background=(0, 0, 0)).mean(axis=2) > 127.5
         known = resize(mask, height, width)
     else:
@@ -76,6 +76,13 @@ def parse_known(text: str, height: int, width: int) -> Mask:
             f"--known {text} leaves nothing to {left_over} of {height}x{width} pixels", hint=_FORMS
         )
     return known
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # no file can have such a name
+        return False
 
 
 def known_cells(mask: Mask, f: int) -> Mask:

@@ -133,7 +133,11 @@ RemoteFile = HubFile | UrlFile
 def _part_of_path(name: str) -> str:
     """A name as one folder or file of a path; empty if it would lead to another one."""
     name = name.replace("\0", "")
-    return "" if name in (".", "..") else os.fsencode(name)[-_NAME_BYTES:].decode("utf-8", "ignore")
+    return "" if name in (".", "..") else _utf8(name)[-_NAME_BYTES:].decode(errors="ignore")
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode(errors="ignore")
 
 
 def parse_hub_url(text: str) -> HubFile:
@@ -150,7 +154,8 @@ def parse_hub_url(text: str) -> HubFile:
         file, at, revision = file.rpartition("@")
     parts = [owner, repository, *file.split("/")]
     wrong = not text.startswith("hf://") or not all(map(_PART.fullmatch, parts[:2])) or not all(parts)
-    if wrong or ".." in parts or bool(at) != bool(revision):
+    wrong = wrong or ".." in parts or "\0" in text or max(len(_utf8(part)) for part in parts) > _NAME_BYTES
+    if wrong or bool(at) != bool(revision):
         raise UsageError(f"{text!r} names no file on the hub", hint=f"its form is {_FORM}")
     return HubFile(f"{owner}/{repository}", file, revision or "main")
 

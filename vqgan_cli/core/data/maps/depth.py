@@ -21,6 +21,9 @@ UNKNOWN = -1.0
 NEAREST = -0.9
 """Known depth begins here, so that what is unknown keeps a value of its own."""
 
+_FARTHEST = 1e12
+"""In metres or steps; what is beyond is no depth."""
+
 
 class Depth(MapKind):
     """Known depth is linear from the nearest point (-0.9) to the farthest (1); what is unknown is -1.
@@ -43,7 +46,7 @@ class Depth(MapKind):
         read = _read_npy if path.suffix.lower() == ".npy" else _read_gray
         raw = read(path, max_megapixels)
         unit = 1.0 if path.suffix.lower() == ".npy" else self.config.depth_unit
-        known = np.isfinite(raw)
+        known = np.abs(raw) <= _FARTHEST  # not so for what is no number
         if self.config.depth_unknown is not None:
             known &= raw != self.config.depth_unknown
         if not known.any():
@@ -134,4 +137,5 @@ def _read_npy(path: Path, max_megapixels: float) -> Metres:
         what = f"{array.dtype} {list(array.shape)}"
         raise ImageError(path, f"holds {what}: depth is one number per pixel, [height, width]")
     check_shape(path, array.shape[1], array.shape[0], max_megapixels)
-    return array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        return array.astype(np.float64)

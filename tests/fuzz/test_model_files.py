@@ -1,0 +1,83 @@
+"""Properties of the readers of our own models and checkpoints, where what a file says of itself is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from tests.fuzz.damage import changed
+from tests.fuzz.efforts import attempted, efforts
+from tests.fuzz.tiny_models import save_tiny_models
+from vqgan_cli.core.artifacts import Transformer, load_tokenizer, load_transformer, read_model_info
+from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.recipes.info import ModelFacts, info
+from vqgan_cli.core.training.checkpoints import Checkpoint, load, save
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@efforts
+@pytest.mark.parametrize(("which", "part"), [(0, "config"), (0, "provenance"), (1, "config"), (1, "prior")])
+def test_what_a_model_says_of_itself(
+    effort: settings, which: int, part: str, models: list[Path], tmp_path: Path
+) -> None:
+    """Invariant: a model, or an error of the project, for values of any kind in any place of a JSON in its metadata.
+
+    The weights, and so the fingerprint, stay as they are: nothing but the checks of what is said stands in the way.
+    """
+    tensors, metadata = load_file(models[which]), read_model_info(models[which])
+    path = tmp_path / "model.safetensors"
+    said = {
+        "config": metadata.config.model_dump(mode="json"),
+        "provenance": metadata.provenance,
+        "prior": metadata.prior,
+    }
+    read = (load_tokenizer, load_transformer)[which]
+
+    @settings(effort, max_examples=effort.max_examples // 3)  # models are built
+    @given(changed(said[part]) | st.sampled_from([[], None, 3, "text"]))
+    def holds(changed_part: Any) -> None:
+        texts = {name: json.dumps(value) for name, value in {**said, part: changed_part}.items()}
+        save_file(tensors, path, {"format": metadata.format, "fingerprint": metadata.fingerprint, **texts})
+        model, facts = attempted(lambda: read(path)), attempted(lambda: info(path))
+        assert isinstance(model, Exception | Tokenizer | Transformer)
+        assert isinstance(facts, Exception | ModelFacts)
+        if isinstance(facts, Exception):
+            assert "model.safetensors" in str(facts) or "problem" in str(facts)
+
+    holds()
+
+
+@efforts
+def test_facts_of_a_checkpoint(effort: settings, tmp_path: Path) -> None:
+    """Invariant: a checkpoint, or an error of the project, whatever its files say, with checksums that agree."""
+    saved = save(tmp_path, Checkpoint(4, {}, {"samples_seen": 16, "best": {"loss": 0.5}}), keep=1)
+    documents = {name: json.loads((saved / name).read_text()) for name in ("facts.json", "manifest.json")}
+
+    @effort
+    @given(
+        st.sampled_from(list(documents)).flatmap(
+            lambda name: st.tuples(st.just(name), changed(documents[name]))
+        )
+    )
+    def holds(which: tuple[str, Any]) -> None:
+        contents = {**documents, which[0]: which[1]}
+        (saved / "facts.json").write_text(json.dumps(contents["facts.json"]))
+        if which[0] == "facts.json":
+            digest = hashlib.sha256((saved / "facts.json").read_bytes()).hexdigest()
+            contents["manifest.json"] = {"facts.json": digest}
+        (saved / "manifest.json").write_text(json.dumps(contents["manifest.json"]))
+        found = attempted(lambda: load(saved))
+        assert isinstance(found, Exception) or type(found.step) is int
+
+    holds()
