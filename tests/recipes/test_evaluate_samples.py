@@ -140,9 +140,9 @@ def test_fid_is_torch_fidelitys(
     assert done.code == 0, done.err
     found = json.loads(done.out)
     expected = torch_fidelity.calculate_metrics(
-        input1=str(samples), input2=str(reference), feature_extractor_weights_path=str(inception), cuda=False,
-        fid=True, kid=True, isc=True, prc=True, kid_subsets=1, kid_subset_size=8, isc_splits=1, samples_find_deep=True,
-        cache=False, save_cpu_ram=True, verbose=False,
+        input1=str(samples), input2=str(reference), samples_find_deep=True, feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(inception), fid=True, kid=True, isc=True, prc=True, kid_subsets=1,
+        kid_subset_size=8, isc_splits=1, cuda=False, cache=False, save_cpu_ram=True, verbose=False,
     )  # fmt: skip
     for ours, theirs in (
         ("frechet_distance", "frechet_inception_distance"), ("kernel_distance", "kernel_inception_distance_mean"),
