@@ -38,6 +38,7 @@ def test_squeezenet(squeezenet: Path) -> None:
     torch.testing.assert_close(found.logits, logits)
     assert network.labels == (
         "Frechet distance (squeezenet1_0)", "kernel distance (squeezenet1_0)", "classifier score (squeezenet1_0)",
+        "squeezenet1_0",
     )  # fmt: skip
     assert not any("FID" in label or "Inception" in label for label in network.labels)
 
@@ -67,7 +68,7 @@ def test_inception_is_that_of_torch_fidelity(inception: Path, monkeypatch: pytes
     )
     for found, expected in zip(network(PICTURES), oracle(PICTURES), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert network.labels == ("FID", "KID", "Inception score")
+    assert network.labels == ("FID", "KID", "Inception score", "Inception")
 
 
 def test_other_weights_are_not_called_fid(inception: Path) -> None:

@@ -1,4 +1,4 @@
-"""What stops ``vqgan evaluate reconstruction`` and ``likelihood``, and what is left then."""
+"""What stops ``vqgan evaluate``, and what is left then."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.networks import save_random
 from tests.recipes.conftest import SavedTokenizer, Vqgan
 from tests.recipes.test_generate import save_transformer_of
 from tests.recipes.tiny_run import assert_plain
 from vqgan_cli.core.training.stopping import StopRequest
 
 
-@pytest.fixture(params=["reconstruction", "likelihood"])
+@pytest.fixture(params=["reconstruction", "likelihood", "samples"])
 def command(
     request: pytest.FixtureRequest, tiny: SavedTokenizer, tmp_path: Path
 ) -> tuple[list[str | Path], Path]:
     """A command with work for minutes, and its model."""
-    options: list[str | Path] = [
-        "--data",
-        "synthetic:faces",
-        "--limit",
-        "5000",
-        "-o",
-        "report",
-        "--device",
-        "cpu",
-    ]
+    options: list[str | Path] = ["--limit", "5000", "-o", "report", "--device", "cpu"]
+    data = ["--data", "synthetic:faces"]
+    if request.param == "samples":
+        weights = save_random("shufflenet_v2_x0_5", tmp_path / "weights.safetensors")
+        words = ["--samples", "synthetic:faces", "--reference", "synthetic:faces", "--reference-limit", "2"]
+        network = ["--features", "torchvision:shufflenet_v2_x0_5", "--weights", weights]
+        return ["evaluate", "samples", *words, *network, *options], weights
     if request.param == "reconstruction":
-        words = ["--perceptual", "none", "--features", "none", "--ae", tiny.path]
-        return ["evaluate", "reconstruction", *words, *options], tiny.path
+        words = ["--perceptual", "none", "--features", "none", "--ae", str(tiny.path)]
+        return ["evaluate", "reconstruction", *words, *data, *options], tiny.path
     model = save_transformer_of(tmp_path / "model", ()).path
-    return ["evaluate", "likelihood", "--model", model, *options], model
+    return ["evaluate", "likelihood", "--model", model, *data, *options], model
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -69,12 +67,13 @@ def test_output_that_cannot_be_written_is_found_before_any_work(
 ) -> None:
     """A file is in the way of the folder, and the model is not even looked for."""
     (tmp_path / "file").touch()
-    words = [tmp_path / "absent" if word == command[1] else word for word in command[0]]
+    words = [tmp_path / "absent" if str(word) == str(command[1]) else word for word in command[0]]
     done = vqgan(*words, "-o", "file/report")
     assert done.code == 1
     assert "cannot write to 'file/report'" in done.err
 
 
+@pytest.mark.parametrize("command", ["reconstruction", "likelihood"], indirect=True)
 def test_flipped_bit_in_the_weights(
     command: tuple[list[str | Path], Path], vqgan: Vqgan, tmp_path: Path
 ) -> None:
@@ -83,6 +82,6 @@ def test_flipped_bit_in_the_weights(
     content = bytearray(command[1].read_bytes())
     content[-100] ^= 1
     damaged.write_bytes(content)
-    done = vqgan(*[damaged if word == command[1] else word for word in command[0]])
+    done = vqgan(*[damaged if str(word) == str(command[1]) else word for word in command[0]])
     assert done.code == 1
     assert "its weights do not match the fingerprint" in done.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,14 @@ from vqgan_cli.core.metrics.kernel import kernel_distances
 from vqgan_cli.core.metrics.neighbours import MIN_IMAGES, membership
 from vqgan_cli.core.reporting import Progress
 
-__all__ = ["ClassFigures", "compare_classes", "compare_features", "score_figure", "score_parts"]
+__all__ = [
+    "ClassFigures",
+    "compare_classes",
+    "compare_features",
+    "frechet_figure",
+    "score_figure",
+    "score_parts",
+]
 
 Features = npt.NDArray[np.float32]
 
@@ -52,68 +58,83 @@ def compare_features(
         progress: told how many resamples of the Frechet distance are done.
     """
     count = reference.images if isinstance(reference, Gaussian) else len(reference)
-    enough = min(len(samples), count) >= 2
-    value, interval = math.nan, None
-    if enough:
-        value, interval = _frechet(samples, reference, resamples, seed, device, progress or Progress())
-    figures = [Figure("frechet_distance", labels.frechet, value, len(samples), interval, count)]
+    figures = [
+        frechet_figure(
+            samples,
+            reference,
+            labels.frechet,
+            resamples=resamples,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    ]
     if isinstance(reference, Gaussian):
         return figures
     value, interval = math.nan, None
-    if enough:
+    if min(len(samples), count) >= 2:
         found = kernel_distances(samples, reference, resamples=resamples, seed=seed, device=device).tolist()
         value, interval = found[0], centred_interval(found[0], found[1:]) if resamples else None
     figures.append(Figure("kernel_distance", labels.kernel, value, len(samples), interval, count))
-    return figures + _membership(samples, reference, resamples, seed, device)
+    return figures + _membership(samples, reference, labels.network, resamples, seed, device)
 
 
-def _frechet(
+def frechet_figure(
     samples: Features,
     reference: Features | Gaussian,
+    label: str,
+    *,
     resamples: int,
     seed: int,
     device: torch.device,
-    progress: Progress,
-) -> tuple[float, tuple[float, float] | None]:
+    paired: bool = False,
+    progress: Progress | None = None,
+) -> Figure:
+    """The Frechet distance alone, NaN of fewer than two images.
+
+    Args:
+        samples: [N, D].
+        reference: [M, D], or mean and covariance alone.
+        label: what it is called.
+        resamples: of the bootstrap; 0: no interval.
+        seed: of the bootstrap.
+        device: where to compute.
+        paired: see `resampled_distances`.
+        progress: told how many resamples are done.
+    """
+    count = reference.images if isinstance(reference, Gaussian) else len(reference)
+    if min(len(samples), count) < 2:
+        return Figure("frechet_distance", label, math.nan, len(samples), None, count)
     fixed = reference if isinstance(reference, Gaussian) else fit_gaussian(reference, device=device)
     value = frechet_distance(fit_gaussian(samples, device=device), fixed)
-    if not resamples:
-        return value, None
     found: list[float] = []
-    for each in resampled_distances(samples, reference, resamples=resamples, seed=seed, device=device):
+    for each in resampled_distances(
+        samples, reference, resamples=resamples, paired=paired, seed=seed, device=device
+    ):
         found.append(each)
-        progress.update(len(found))
-    return value, centred_interval(value, found, bounds=(0, math.inf))
+        if progress is not None:
+            progress.update(len(found))
+    interval = centred_interval(value, found, bounds=(0, math.inf)) if resamples else None
+    return Figure("frechet_distance", label, value, len(samples), interval, count)
 
 
 def _membership(
-    samples: Features, reference: Features, resamples: int, seed: int, device: torch.device
+    samples: Features, reference: Features, network: str, resamples: int, seed: int, device: torch.device
 ) -> list[Figure]:
-    if min(len(samples), len(reference)) < MIN_IMAGES:
-        undefined: list[Sequence[float] | npt.NDArray[np.generic]] = [[math.nan]] * len(_MEMBERSHIP)
-        return [
-            _mean(key, each, samples, reference, 0, seed)
-            for key, each in zip(_MEMBERSHIP, undefined, strict=True)
-        ]
-    terms = membership(samples, reference, device=device)
-    of_each = (terms.precise, terms.recalled, terms.density, terms.covered)
+    counts = len(samples), len(reference)
+    if min(counts) >= MIN_IMAGES:
+        found = membership(samples, reference, device=device)
+        terms = (found.precise, found.recalled, found.density, found.covered)
+        means = [float(each.mean()) for each in terms]
+    else:
+        terms, means = None, [math.nan] * len(_MEMBERSHIP)
+    intervals: list[tuple[float, float] | None] = [None] * len(_MEMBERSHIP)
+    if terms is not None and resamples:
+        intervals = [mean_interval(each, resamples=resamples, seed=seed) for each in terms]
     return [
-        _mean(key, each, samples, reference, resamples, seed)
-        for key, each in zip(_MEMBERSHIP, of_each, strict=True)
+        Figure(key, f"{key} ({network})", mean, counts[0], interval, counts[1])
+        for key, mean, interval in zip(_MEMBERSHIP, means, intervals, strict=True)
     ]
-
-
-def _mean(
-    key: str,
-    terms: Sequence[float] | npt.NDArray[np.generic],
-    samples: Features,
-    reference: Features,
-    resamples: int,
-    seed: int,
-) -> Figure:
-    values = np.asarray(terms, np.float64)
-    interval = mean_interval(values, resamples=resamples, seed=seed) if resamples else None
-    return Figure(key, key, float(values.mean()), len(samples), interval, len(reference))
 
 
 class ClassFigures(NamedTuple):

@@ -26,7 +26,7 @@ class Copies(NamedTuple):
             that memorises draws samples much nearer to training images than those are to each other.
         samples: all samples.
         training: all training images.
-        shown: numbers of the samples that are nearest, the nearest first, int64 [S].
+        shown: numbers of the samples that are nearest, the nearest first.
         neighbours: their nearest training images, [S, NEIGHBOURS].
     """
 

@@ -44,11 +44,19 @@ class Features(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What people call the figures that these features give."""
+    """What people call the figures that these features give.
+
+    Attributes:
+        frechet: the Frechet distance.
+        kernel: the kernel distance.
+        score: the classifier score.
+        network: for behind the names of all others.
+    """
 
     frechet: str
     kernel: str
     score: str
+    network: str
 
 
 class FeatureNetwork(nn.Module):
@@ -73,10 +81,13 @@ class FeatureNetwork(nn.Module):
     def labels(self) -> Labels:
         """Only Inception's figures have the names that papers know; all others carry the network's."""
         if self.name == FID:
-            return Labels("FID", "KID", "Inception score")
+            return Labels("FID", "KID", "Inception score", "Inception")
         network = self.name.removeprefix(_TORCHVISION)
         return Labels(
-            f"Frechet distance ({network})", f"kernel distance ({network})", f"classifier score ({network})"
+            f"Frechet distance ({network})",
+            f"kernel distance ({network})",
+            f"classifier score ({network})",
+            network,
         )
 
     @torch.inference_mode()

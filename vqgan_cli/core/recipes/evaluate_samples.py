@@ -107,7 +107,12 @@ def evaluate_samples(options: EvaluateSamplesOptions, reporter: Reporter) -> Sam
         VqganError: see `vqgan_cli.core.errors`.
     """
     # Nothing is kept of a half, so a signal ends the work where it is.
-    with report_folder(options.out, force=options.force), StopRequest(at_once=True):
+    with (
+        report_folder(options.out, force=options.force),
+        StopRequest(
+            on_signal=lambda reason: reporter.warning(f"{reason}; nothing is kept of it"), at_once=True
+        ),
+    ):
         return _Evaluation(options, reporter).run()
 
 

@@ -68,7 +68,12 @@ def evaluate_statistics(options: EvaluateStatisticsOptions, reporter: Reporter) 
     if out.suffix != SUFFIX:
         raise UsageError(f"{str(out)!r} does not end in {SUFFIX}", hint=f"-o {out.with_suffix(SUFFIX)}")
     require_writable_folder(out.parent)
-    with reserved(out, is_folder=False), StopRequest(at_once=True):  # nothing is kept of a half
+    with (
+        reserved(out, is_folder=False),
+        StopRequest(
+            on_signal=lambda reason: reporter.warning(f"{reason}; nothing is kept of it"), at_once=True
+        ),
+    ):
         if out.exists() and not options.force:
             raise OutputError(f"{str(out)!r} exists", hint="overwrite with --force, or name another with -o")
         device = resolve_device(options.device)
