@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.errors import UsageError, WeightsError
+from vqgan_cli.core.evaluation.comparison import frechet_figure
 from vqgan_cli.core.evaluation.features import FID, FeatureNetwork, load_features
 from vqgan_cli.core.evaluation.figures import Figure
-from vqgan_cli.core.metrics.bootstrap import centred_interval
-from vqgan_cli.core.metrics.frechet import fit_gaussian, frechet_distance, resampled_distances
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["PairedFeatures", "features_or_none"]
@@ -61,14 +59,14 @@ class PairedFeatures:
         self.network = network
         self._count = count
         self._done = 0
-        self._features: npt.NDArray[np.float32] | None = None  # [2, count, D]
+        self._features = np.empty((2, 0, 0), np.float32)  # [2, count, D] once D is known
 
     def add(self, originals: Pictures, decoded: Pictures, device: torch.device) -> None:
         """A few more of both, uint8 [B, H, W, 3]."""
         part = slice(self._done, self._done + len(originals))
         for side, pictures in enumerate((originals, decoded)):
             found = self.network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)).features
-            if self._features is None:
+            if not self._features.size:
                 self._features = np.empty((2, self._count, found.shape[1]), np.float32)
             self._features[side, part] = found.cpu().numpy()
         self._done = part.stop
@@ -84,15 +82,15 @@ class PairedFeatures:
             reporter: who listens.
         """
         label = "rFID" if self.network.name == FID else self.network.labels.frechet
-        if self._features is None or self._done < 2:
-            return Figure("frechet_distance", label, math.nan, self._done, None, self._done)
         originals, decoded = self._features[:, : self._done]
-        value = frechet_distance(fit_gaussian(decoded, device=device), fit_gaussian(originals, device=device))
-        found: list[float] = []
-        drawn = resampled_distances(decoded, originals, resamples=resamples, paired=True, device=device)
         with reporter.progress("resampling", resamples, "resamples") as progress:
-            for each in drawn:
-                found.append(each)
-                progress.update(len(found))
-        interval = centred_interval(value, found, bounds=(0, math.inf)) if found else None
-        return Figure("frechet_distance", label, value, self._done, interval, self._done)
+            return frechet_figure(
+                decoded,
+                originals,
+                label,
+                resamples=resamples,
+                seed=0,
+                device=device,
+                paired=True,
+                progress=progress,
+            )
