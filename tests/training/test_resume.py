@@ -16,9 +16,12 @@ def _config(**changes: Any) -> ExperimentConfig:
     return ExperimentConfig.model_validate(merge(ExperimentConfig().model_dump(), changes))
 
 
-def _check(config: ExperimentConfig, *, samples: int = 8, processes: int = 1, allow: bool = False) -> None:
-    facts = {"config": _config().model_dump(mode="json"), "samples_per_step": 8, "processes": 1}
-    check_resumable(facts, config, samples, processes, allow_change=allow)
+def _facts() -> dict[str, Any]:
+    return {"config": _config().model_dump(mode="json"), "processes": 1}
+
+
+def _check(config: ExperimentConfig, *, processes: int = 1, allow: bool = False) -> None:
+    check_resumable(_facts(), config, processes, allow_change=allow)
 
 
 def test_differences_are_named_by_their_dotted_keys() -> None:
@@ -62,19 +65,21 @@ def test_all_differences_of_the_architecture_are_listed() -> None:
 
 def test_batch_and_processes_change_only_when_allowed() -> None:
     """Row 15 of the fault table."""
+    changed = _config(train_ae={"batch_size": 4, "accumulate": 2})
     with pytest.raises(UsageError) as caught:
-        _check(_config(), samples=32, processes=2)
-    assert "8 images per step in the checkpoint, 32 now" in caught.value.message
+        _check(changed, processes=2)
+    assert "train_ae.batch_size: 8 in the checkpoint, 4 now" in caught.value.message
+    assert "train_ae.accumulate: 1 in the checkpoint, 2 now" in caught.value.message
     assert "1 processes in the checkpoint, 2 now" in caught.value.message
     assert "--allow-change" in (caught.value.hint or "")
-    _check(_config(), samples=32, processes=2, allow=True)
+    _check(changed, processes=2, allow=True)
 
 
 def test_checkpoints_of_earlier_versions_resume() -> None:
     """Oracle: an option that a checkpoint does not know had its default, and nothing else."""
-    facts = {"config": _config().model_dump(mode="json"), "samples_per_step": 8, "processes": 1}
+    facts = _facts()
     for key in ("pixel_range", "decoder_res_blocks", "downsample"):
         del facts["config"]["tokenizer"][key]
-    check_resumable(facts, _config(), 8, 1, allow_change=False)
+    check_resumable(facts, _config(), 1, allow_change=False)
     with pytest.raises(ConfigError, match=r"tokenizer\.downsample: 'conv' in the checkpoint, 'average' now"):
-        check_resumable(facts, _config(tokenizer={"downsample": "average"}), 8, 1, allow_change=False)
+        check_resumable(facts, _config(tokenizer={"downsample": "average"}), 1, allow_change=False)

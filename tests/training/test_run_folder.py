@@ -136,16 +136,18 @@ def _steps(path: Path) -> list[int]:
 
 def test_rewinding_the_log_drops_what_is_trained_again(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.rewind_log(5)  # nothing yet
+    run.rewind_log(5, 5)  # nothing yet
     for step in (2, 4, 4, 6, 8):
         run.log(step, {"loss": 1.0})
+    for step in (2, 4, 8):
+        run.log(step, {"validation/loss": 1.0})
     run.close()
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # the process was killed while it wrote
 
     run = RunFolder(tmp_path, resume=True)
-    run.rewind_log(4)
-    assert _steps(tmp_path) == [2, 4, 4]
+    run.rewind_log(4, validated=2)  # a signal cut the validation of step 4 short
+    assert _steps(tmp_path) == [2, 4, 4, 2]
     run.log(6, {"loss": 1.0})
-    assert _steps(tmp_path) == [2, 4, 4, 6]
+    assert _steps(tmp_path) == [2, 4, 4, 2, 6]
     run.close()

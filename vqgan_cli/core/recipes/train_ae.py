@@ -69,7 +69,7 @@ def _train(
     start, seen = 0, 0
     best: dict[str, float] = {}
     if options.resume_from is not None:
-        start, seen, best = _resume(experiment, options, samples_per_step, reporter)
+        start, seen, best = _resume(experiment, options, reporter)
     else:
         torch.manual_seed(settings.seed + 1000 * accelerator.process_index)  # dropout and noise differ
         if options.init_from is not None:
@@ -77,8 +77,6 @@ def _train(
     experiment.samples_seen = seen
     experiment.samples_per_step = samples_per_step
 
-    session.begin(config, settings.steps, start, options, reporter)
-    reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     loader = make_loader(
         sets.train,
         SeededBatchSampler(
@@ -93,6 +91,8 @@ def _train(
         seed=settings.seed,
         pin_memory=accelerator.device.type == "cuda",
     )
+    session.begin(config, settings.steps, start, options, reporter)
+    reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     outcome = train(
         experiment,
         iter(loader),
@@ -145,14 +145,12 @@ def _perceptual_or_without(
 
 
 def _resume(
-    experiment: AutoencoderExperiment, options: TrainAEOptions, samples_per_step: int, reporter: Reporter
+    experiment: AutoencoderExperiment, options: TrainAEOptions, reporter: Reporter
 ) -> tuple[int, int, dict[str, float]]:
     assert options.resume_from is not None
     saved, found = open_checkpoint(options.resume_from, reporter)
     processes = experiment.accelerator.num_processes
-    check_resumable(
-        saved.facts, experiment.config, samples_per_step, processes, allow_change=options.allow_change
-    )
+    check_resumable(saved.facts, experiment.config, processes, allow_change=options.allow_change)
     experiment.restore(saved)
     state = saved.tensors.get(f"random-{experiment.accelerator.process_index}")
     if state is not None:

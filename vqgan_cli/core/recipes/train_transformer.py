@@ -123,7 +123,7 @@ def _train(
     start, seen = 0, 0
     best: dict[str, float] = {}
     if options.resume_from is not None:
-        start, seen, best = _resume(experiment, options, images_per_step, reporter)
+        start, seen, best = _resume(experiment, options, reporter)
     else:
         torch.manual_seed(settings.seed + 1000 * accelerator.process_index)  # dropout and noise differ
     experiment.samples_seen = seen
@@ -165,10 +165,7 @@ def _train(
 
 
 def _resume(
-    experiment: TransformerExperiment,
-    options: TrainTransformerOptions,
-    images_per_step: int,
-    reporter: Reporter,
+    experiment: TransformerExperiment, options: TrainTransformerOptions, reporter: Reporter
 ) -> tuple[int, int, dict[str, float]]:
     assert options.resume_from is not None
     saved, found = open_checkpoint(options.resume_from, reporter)
@@ -176,7 +173,8 @@ def _resume(
         saved.facts,
         saved.facts.get("architecture", {}),
         experiment.architecture(),
-        images_per_step,
+        experiment.config,
+        "train_transformer",
         experiment.accelerator.num_processes,
         allow_change=options.allow_change,
     )

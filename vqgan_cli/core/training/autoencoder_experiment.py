@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 
 from vqgan_cli import __version__
-from vqgan_cli.core.artifacts import read_model_info, save_tokenizer
+from vqgan_cli.core.artifacts import read_tokenizer, resolve_model, save_tokenizer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.failures import ReadFailures
 from vqgan_cli.core.data.images import contact_sheet, write_image
@@ -139,8 +138,10 @@ class AutoencoderExperiment(Experiment):
         """By the reconstruction loss, perceptual term included."""
         return new["loss"] < old["loss"]
 
-    def save_samples(self, path: Path) -> None:
+    def save_samples(self, path: Path, stop: StopRequest) -> None:
         """Originals above their reconstructions."""
+        if stop.pending():
+            return
         kind = self.config.data.kind
         map_kind = None if kind == "image" else build_map_kind(kind, self.config.data.maps)
         pictures = reconstruction_pairs(
@@ -171,7 +172,6 @@ class AutoencoderExperiment(Experiment):
         saved.facts = {
             "config": self.config.model_dump(mode="json"),
             "samples_seen": self.samples_seen,
-            "samples_per_step": self.samples_per_step,
             "processes": self.accelerator.num_processes,
         }
         networks = self.networks
@@ -214,14 +214,14 @@ class AutoencoderExperiment(Experiment):
 
     def start_from(self, path: Path, reporter: Reporter) -> None:
         """Take over the weights of a trained tokenizer that fit, and say which do not."""
-        info = read_model_info(path)
-        theirs = load_file(info.path)
+        path = resolve_model(path)
+        theirs = read_tokenizer(path)[1]
         mine = self.networks.tokenizer.state_dict()
         fitting = {k: v for k, v in theirs.items() if k in mine and mine[k].shape == v.shape}
         self.networks.tokenizer.load_state_dict(fitting, strict=False)
         if self.average is not None:
             self.average.module.load_state_dict(fitting, strict=False)
-        reporter.info(f"started from {str(info.path)!r}: {len(fitting)} of {len(mine)} tensors taken over")
+        reporter.info(f"started from {str(path)!r}: {len(fitting)} of {len(mine)} tensors taken over")
         for name in sorted(set(mine) - set(fitting)):
             reason = (
                 f"shape {tuple(theirs[name].shape)} is not {tuple(mine[name].shape)}"
@@ -232,7 +232,7 @@ class AutoencoderExperiment(Experiment):
         for name in sorted(set(theirs) - set(mine)):
             reporter.warning(f"in the start but not used: {name}")
         if not fitting:
-            raise ConfigError([f"--init-from: no tensor of {str(info.path)!r} fits this architecture"])
+            raise ConfigError([f"--init-from: no tensor of {str(path)!r} fits this architecture"])
 
 
 def describe(experiment: AutoencoderExperiment, out: Path, start: int) -> list[tuple[str, str]]:

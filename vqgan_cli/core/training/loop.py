@@ -105,8 +105,8 @@ class Experiment(ABC):
         """
 
     @abstractmethod
-    def save_samples(self, path: Path) -> None:
-        """Write a picture of what the model can do. Main process only."""
+    def save_samples(self, path: Path, stop: StopRequest) -> None:
+        """Write a picture of what the model can do; leaves it undone when asked to stop. Main process only."""
 
     @abstractmethod
     def save_model(self, path: Path, step: int, validation: Mapping[str, float]) -> None:
@@ -140,7 +140,7 @@ def train(
         stop: signals and the time limit.
         reporter: who listens.
         start: optimiser steps done before.
-        best: the best validation so far, of a resumed run.
+        best: what a resumed run's checkpoint says of its validations.
 
     Raises:
         DivergedError: too many updates in a row were not finite.
@@ -185,6 +185,7 @@ class _Loop:
         self.step = self.start = start
         self.best = best
         self.stale = int(best.pop("stale", 0))  # validations since the best
+        self.validated = int(best.pop("validated", start))  # the step of the last one
         self.validation: dict[str, float] = {}
         self.means = MeanMetrics()
         self.skipped_in_a_row = 0
@@ -196,6 +197,11 @@ class _Loop:
     def run_until_done(self, batches: Iterator[Any]) -> Outcome:
         settings = self.settings
         reason = ""
+        if self.run is not None:
+            self.run.rewind_log(self.start, self.validated)
+        if self.validated != self.start and self.due(settings.validate_every):
+            self.validate()  # a signal had cut it short
+            self.save_model()
         with self.reporter.progress("training", settings.steps, "steps", done=self.start) as progress:
             while self.step < settings.steps:
                 reason = self.stop.agreed(self.accelerator.device)
@@ -236,10 +242,6 @@ class _Loop:
 
     def periodic_work(self, progress: Progress) -> None:
         step, settings = self.step, self.settings
-
-        def due(every: int) -> bool:
-            return every > 0 and step % every == 0 and step < settings.steps
-
         if step % settings.log_every == 0 or step == settings.steps:
             self.log(progress)
         else:
@@ -250,13 +252,18 @@ class _Loop:
             if taken >= _STEPS_BEFORE_ESTIMATE or taken * seconds > _SECONDS_BEFORE_ESTIMATE:
                 self.estimated = True
                 self.reporter.info(self.estimate(seconds))
-        if due(settings.validate_every):
+        if self.due(settings.validate_every):
             self.validate()
             self.save_model()
-        if due(settings.sample_every):
+        if self.due(settings.sample_every):
             self.save_samples()
-        if due(settings.checkpoint_every):
+        # While no update is made, checkpoints would only take the place of those before things went wrong.
+        if self.due(settings.checkpoint_every) and not self.skipped_in_a_row:
             self.save_checkpoint()
+
+    def due(self, every: int) -> bool:
+        """Whether it is time for what happens at intervals; at the last step it happens anyway."""
+        return every > 0 and self.step > 0 and self.step % every == 0 and self.step < self.settings.steps
 
     def estimate(self, seconds: float) -> str:
         """A sentence on speed, time and memory, from the seconds per step so far."""
@@ -289,6 +296,7 @@ class _Loop:
         if not result:
             return
         self.validation = result
+        self.validated = self.step
         self.accelerator.log({f"validation/{name}": value for name, value in result.items()}, step=self.step)
         self.reporter.info(
             f"step {self.step}: validation "
@@ -296,7 +304,8 @@ class _Loop:
         )
         # Decided alike on all processes: the values are.
         improved = not self.best or self.experiment.better(result, self.best)
-        self.stale = 0 if improved else self.stale + 1
+        # One that a time limit brings about is not one more: the run must not end earlier for having been stopped.
+        self.stale = 0 if improved else self.stale + self.due(self.settings.validate_every)
         if improved:
             self.best = dict(result)
         if improved:
@@ -314,10 +323,12 @@ class _Loop:
             self.experiment.gather()
 
     def save_samples(self) -> None:
+        if self.skipped_in_a_row:  # nothing can be drawn from probabilities that are no numbers
+            return
         with self.clock.paused():
             self.gather()
             if self.run is not None:
-                self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png")
+                self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png", self.stop)
 
     def save_model(self) -> None:
         self.gather()
@@ -336,7 +347,7 @@ class _Loop:
             checkpoint = self.experiment.checkpoint(self.step)
             for rank, state in enumerate(states):
                 checkpoint.tensors[f"random-{rank}"] = state
-            checkpoint.facts["best"] = {**self.best, "stale": self.stale} if self.best else {}
+            checkpoint.facts["best"] = {**self.best, "stale": self.stale, "validated": self.validated}
             save(self.run.checkpoints, checkpoint, keep=self.settings.keep_checkpoints)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from vqgan_cli.core.config import ExperimentConfig, TokenizerConfig
 from vqgan_cli.core.errors import ConfigError, UsageError
@@ -35,14 +35,15 @@ def _architecture(config: Mapping[str, Any], *, discriminator: bool) -> dict[str
 
 
 def check_resumable(
-    facts: Mapping[str, Any],
-    config: ExperimentConfig,
-    samples_per_step: int,
-    processes: int,
-    *,
-    allow_change: bool,
+    facts: Mapping[str, Any], config: ExperimentConfig, processes: int, *, allow_change: bool
 ) -> None:
     """Refuse to go on where the result would silently be another one.
+
+    Args:
+        facts: of the checkpoint of a tokenizer's training.
+        config: of the resumed run.
+        processes: of the resumed run.
+        allow_change: batch size and number of processes may differ.
 
     Raises:
         ConfigError: the architecture differs.
@@ -56,7 +57,8 @@ def check_resumable(
         facts,
         _architecture(old, discriminator=both),
         _architecture(now, discriminator=both),
-        samples_per_step,
+        config,
+        "train_ae",
         processes,
         allow_change=allow_change,
     )
@@ -66,22 +68,26 @@ def refuse_changes(
     facts: Mapping[str, Any],
     old: Mapping[str, Any],
     new: Mapping[str, Any],
-    samples_per_step: int,
+    config: ExperimentConfig,
+    section: Literal["train_ae", "train_transformer"],
     processes: int,
     *,
     allow_change: bool,
 ) -> None:
-    """`check_resumable` for architectures that are known: ``old`` in the checkpoint, ``new`` now."""
+    """`check_resumable` for architectures that are known: ``old`` in the checkpoint, ``new`` now.
+
+    ``section`` of the config holds the batch size.
+    """
     changed = list(differences(old, new))
     if changed:
         raise ConfigError(
             changed, where="the resumed run", hint="an architecture cannot change; see --init-from"
         )
-    changed = []
-    if facts["samples_per_step"] != samples_per_step:
-        changed.append(
-            f"{facts['samples_per_step']} images per step in the checkpoint, {samples_per_step} now"
-        )
+    # Both, not their product: half the batch twice has other statistics, and another adversarial weight.
+    keys = ("batch_size", "accumulate")
+    settings = config.model_dump(mode="json")[section]
+    before = {key: facts["config"][section][key] for key in keys}
+    changed = list(differences(before, {key: settings[key] for key in keys}, f"{section}."))
     if facts["processes"] != processes:
         changed.append(f"{facts['processes']} processes in the checkpoint, {processes} now")
     if changed and not allow_change:

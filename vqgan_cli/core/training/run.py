@@ -11,11 +11,16 @@ from accelerate import Accelerator
 
 from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.config import ExperimentConfig, OptimisationConfig
-from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.errors import OutputError, VqganError
 from vqgan_cli.core.presets import dump
 from vqgan_cli.core.processes import lost_process_named
 from vqgan_cli.core.reporting import Reporter
-from vqgan_cli.core.training.checkpoints import Checkpoint, discard_after, load_newest
+from vqgan_cli.core.training.checkpoints import (
+    Checkpoint,
+    checkpoint_folders,
+    discard_after,
+    load_newest,
+)
 from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
@@ -86,12 +91,12 @@ class Session:
         self, config: ExperimentConfig, steps: int, start: int, options: RunOptions, reporter: Reporter
     ) -> None:
         """Take possession of the run folder, now that everything else is ready."""
+        self.stop.at_once = False
         if self.run is not None:
             self.run.begin(dump(config))
-            self.run.rewind_log(start)
             for path in discard_after(self.run.checkpoints, start):
                 reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
-            self.run.write_status("running", step=start, steps=steps)
+            self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
         if options.trackers:  # they write into the run folder, so it must be ours first
             self.accelerator.wait_for_everyone()
             self.accelerator.init_trackers("vqgan")
@@ -105,10 +110,14 @@ def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Re
         UsageError: device or tracker are not available.
         OutputError: the run folder cannot be used.
     """
-    with StopRequest(
-        options.max_seconds,
-        lambda reason: reporter.warning(f"{reason}: saving after this step (Ctrl-C again stops at once)"),
-    ) as stop:
+
+    def tell(reason: str) -> None:
+        now = (
+            "before the first step" if stop.at_once else "saving after this step (Ctrl-C again stops at once)"
+        )
+        reporter.warning(f"{reason}: {now}")
+
+    with StopRequest(options.max_seconds, tell, at_once=True) as stop:
         accelerator = make_accelerator(settings, options.device, options.trackers, options.out)
         run: RunFolder | None = None
         try:
@@ -120,12 +129,27 @@ def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Re
         except BaseException as error:
             if run is not None and run.state == "running":
                 with suppress(OutputError):  # a full disk must not hide why
-                    run.write_status("failed", reason=str(error) or type(error).__name__)
+                    _write_failure(run, error, options.resume_command)
             raise
         finally:
             accelerator.end_training()
             if run is not None:
                 run.close()
+
+
+def _write_failure(run: RunFolder, error: BaseException, resume_command: str) -> None:
+    """Say why a run ended in disorder, and how to go on from its last checkpoint if there is one."""
+    twice = isinstance(error, KeyboardInterrupt)
+    checkpoints = checkpoint_folders(run.checkpoints)
+    run.write_status(
+        "failed",
+        reason="interrupted twice, so the last step is not saved"
+        if twice
+        else str(error) or type(error).__name__,
+        hint=error.hint if isinstance(error, VqganError) else None,
+        checkpoint=checkpoints[-1].name if checkpoints else None,
+        resume=resume_command if checkpoints else None,
+    )
 
 
 def loop_settings(

@@ -57,6 +57,8 @@ class RunFolder:
         self._log: TextIO | None = None
         require_writable_folder(path)
         self._lock = (path / ".lock").open("a")
+        # The kernel's lock lasts while any process has the file, and a forked worker may outlive this one.
+        os.register_at_fork(after_in_child=self._lock.close)
         try:
             self._take(resume, force)
         except BaseException:
@@ -133,15 +135,17 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}") from error
 
-    def rewind_log(self, step: int) -> None:
-        """Drop the lines after ``step``, which a resumed run writes again."""
+    def rewind_log(self, step: int, validated: int) -> None:
+        """Drop what a resumed run writes again: the lines after ``step``, those of validations after ``validated``."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                last = validated if any(name.startswith("validation/") for name in record) else step
+                if record["step"] <= last:
                     kept.append(line + "\n")
             except (ValueError, KeyError):
                 continue  # the last line of a killed process may be cut short

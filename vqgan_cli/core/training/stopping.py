@@ -32,13 +32,21 @@ class StopRequest:
 
     Used as a context manager around the work. The first Ctrl-C asks for an orderly stop; the second one raises
     KeyboardInterrupt at once. SIGTERM asks for an orderly stop however often it comes.
+
+    Attributes:
+        at_once: a signal ends the process where it is, as there is nothing yet that could be saved.
     """
 
     REASONS = ("", "time limit", "interrupted", "terminated")  # in rising priority; index = agreed number
 
     def __init__(
-        self, max_seconds: float | None = None, on_signal: Callable[[str], None] | None = None
+        self,
+        max_seconds: float | None = None,
+        on_signal: Callable[[str], None] | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
+        self.at_once = at_once
         self._deadline = time.monotonic() + max_seconds if max_seconds is not None else None
         self._on_signal = on_signal
         self._requested = 0
@@ -61,6 +69,8 @@ class StopRequest:
         self._requested = max(self._requested, 3 if number == signal.SIGTERM else 2)
         if self._on_signal is not None:
             self._on_signal(self.REASONS[self._requested])
+        if self.at_once:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
 
     def pending(self) -> bool:
         """Whether a signal has asked this process to stop; other processes may not know yet."""

@@ -24,7 +24,7 @@ from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior, sequence_order
 from vqgan_cli.core.models.tokenizer import Tokenizer
-from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
+from vqgan_cli.core.sampling.sampler import Progress, SamplingSettings, Stopped, draw
 from vqgan_cli.core.training.checkpoints import Checkpoint, pack_optimizer, unpack_optimizer
 from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.ema import WeightAverage
@@ -227,13 +227,24 @@ class TransformerExperiment(Experiment):
         return new["loss"] < old["loss"]
 
     @torch.inference_mode()
-    def save_samples(self, path: Path) -> None:
+    def save_samples(self, path: Path, stop: StopRequest) -> None:
         """Images as `vqgan generate` draws them: of classes spread over all, or between the maps and the originals of
         validation images.
         """
-        model, device = self._whole_model(), self.accelerator.device
+        model = self._whole_model()
         was_training = model.training
         model.eval()
+        try:
+            pictures, columns = self._draw_samples(model, lambda *_: not stop.pending())
+        except Stopped:
+            return
+        finally:
+            model.train(was_training)
+        write_image(path, contact_sheet(pictures, columns=columns))
+
+    def _draw_samples(self, model: Prior, progress: Progress) -> tuple[list[npt.NDArray[Any]], int]:
+        """The pictures, and in how many columns they belong."""
+        device = self.accelerator.device
         sampling = self.config.sampling.model_dump()
         if not self.spec.null_condition:
             sampling["guidance"] = 1.0
@@ -242,20 +253,16 @@ class TransformerExperiment(Experiment):
             labels = torch.zeros(_SAMPLES, 1, dtype=torch.int64, device=device)
             if self.spec.condition == "class":
                 labels[:, 0] = torch.arange(_SAMPLES, device=device) * self.spec.condition_size // _SAMPLES
-            pictures = self._decoded(draw(model, labels, self.spec.grid, settings))
-            columns = _SAMPLES // 2
-        else:
-            assert self.map_encoder is not None
-            count = min(_SAMPLES, len(self.validation_codes))
-            batch = _batch(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
-            condition = batch.condition.to(device).unflatten(1, self.spec.grid)
-            maps = self.map_encoder.decode(condition)
-            drawn = draw(model, condition, self.spec.grid, settings)
-            pictures = [self.map_encoder.map_kind.picture(each) for each in maps]
-            pictures += self._decoded(drawn) + self._decoded(batch.codes.to(device))
-            columns = count
-        write_image(path, contact_sheet(pictures, columns=columns))
-        model.train(was_training)
+            drawn = draw(model, labels, self.spec.grid, settings, progress=progress)
+            return self._decoded(drawn), _SAMPLES // 2
+        assert self.map_encoder is not None
+        count = min(_SAMPLES, len(self.validation_codes))
+        batch = _batch(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
+        condition = batch.condition.to(device).unflatten(1, self.spec.grid)
+        maps = self.map_encoder.decode(condition)
+        drawn = draw(model, condition, self.spec.grid, settings, progress=progress)
+        pictures = [self.map_encoder.map_kind.picture(each) for each in maps]
+        return pictures + self._decoded(drawn) + self._decoded(batch.codes.to(device)), count
 
     def gather(self, *, optimizer: bool = False) -> None:
         """Divided weights and moments, whole, on the main process's CPU."""
@@ -331,7 +338,6 @@ class TransformerExperiment(Experiment):
             "config": self.config.model_dump(mode="json"),
             "architecture": self.architecture(),
             "samples_seen": self.samples_seen,
-            "samples_per_step": self.samples_per_step,
             "processes": self.accelerator.num_processes,
         }
         saved.tensors["prior"] = self._state("prior")
