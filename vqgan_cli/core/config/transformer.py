@@ -39,7 +39,7 @@ class FirstStageConfig(Section):
 class ConditionConfig(Section):
     """What the transformer is told about an image."""
 
-    kind: Literal["none", "class"] | MapKindName = Field(
+    kind: Literal["none", "class", MapKindName] = Field(
         default="none",
         description="none: unconditional; class: the class of each image; else a map that goes with each image, or the "
         "coordinates of the cells, which help large images (train on crops: data.resize above data.size).",
