@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.recipes.forked import Forked
 from tests.recipes.launching import Launcher
+from tests.recipes.tiny_run import TINY as TINY_RUN
+from tests.recipes.tiny_run import TINY_TRANSFORMER, Trainer
 from vqgan_cli.core.config import ExperimentConfig, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -43,6 +48,7 @@ class Done(NamedTuple):
 
 
 Vqgan = Callable[..., Done]
+Fork = Callable[..., Forked]
 
 
 def save_tiny(path: Path, *, seed: int = 0, kind: str = "image", **changes: int) -> SavedTokenizer:
@@ -103,6 +109,42 @@ def vqgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return Done(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Iterator[Fork]:
+    """Starts ``vqgan ARGUMENTS`` in ``tmp_path``, in a process of its own that need not import it first."""
+    started: list[Forked] = []
+
+    def start(*arguments: str | Path, env: dict[str, str] | None = None) -> Forked:
+        started.append(Forked(arguments, tmp_path, env or {}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``train/`` and ``val/``, with ten and four pictures of noise in two classes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for part, count in (("train", 10), ("val", 4)):
+        for number in range(count):
+            pixels = np.random.default_rng((count, number)).integers(0, 256, (24, 32, 3), np.uint8)
+            path = folder / part / ("cat", "dog")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trainer(request: pytest.FixtureRequest, coarse: SavedTokenizer, photos: Path) -> Trainer:
+    """The command that the test is parametrised by, on ten photos: an epoch is two and a half steps of four."""
+    data = ("--data", str(photos / "train"), "--val", str(photos / "val"))
+    if request.param == "train-ae":
+        return Trainer("train-ae", data, {**TINY_RUN, "data.cache": "none"})
+    return Trainer("train-transformer", (*data, "--ae", str(coarse.path)), TINY_TRANSFORMER)
 
 
 @pytest.fixture

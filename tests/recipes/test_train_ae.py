@@ -1,4 +1,4 @@
-"""``vqgan train-ae`` as a user meets it; interrupted runs are in ``test_train_ae_resume.py`` and ``_faults.py``."""
+"""``vqgan train-ae`` as a user meets it; runs that end early are in ``test_train_resume.py`` and ``_faults.py``."""
 
 from __future__ import annotations
 
@@ -121,20 +121,6 @@ def test_accumulated_batches_are_one_batch(vqgan: Vqgan, tmp_path: Path) -> None
     ]
     for name, moment in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], moment, atol=1e-7, rtol=1e-3)
-
-
-def test_time_limit(vqgan: Vqgan, tmp_path: Path) -> None:
-    """The run ends as if all steps were done: validated, saved, exit 0; and it can go on."""
-    done = vqgan(*train("out", 100_000), "--max-time", "1s", "--json")
-    assert done.code == 0, done.err
-    result = json.loads(done.out)
-    assert 0 < result["step"] < 100_000
-    assert result["model"] == "out/model.safetensors"
-    assert all(np.isfinite(value) for value in result["validation"].values())
-    assert "time limit" in done.err
-    saved = status(tmp_path / "out")
-    assert (saved["state"], saved["reason"]) == ("stopped", "time limit")
-    assert "--resume" in saved["resume"]
 
 
 def test_an_existing_run_is_not_overwritten(vqgan: Vqgan, tmp_path: Path) -> None:
@@ -305,28 +291,20 @@ def test_corrupt_weights_for_the_perceptual_loss(vqgan: Vqgan, tmp_path: Path, o
     assert f"starts with {found}, expected 397923af" in done.err
 
 
+@pytest.mark.fault(28, "train-ae")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "dmo"], "unknown preset 'dmo' (did you mean 'demo'?)"),
         (["--set", "train_ae.setps=5"], "train_ae.setps: unknown key (did you mean 'train_ae.steps'?)"),
         (["--set", "data.size=17"], "data.size 17 is not a multiple of the tokenizer's f = 2"),
         (["--set", "data.size=17"], "the nearest sizes are 16 and 18"),
         (["--set", "tokenizer.quantizer.kind=gumble"], "did you mean 'gumbel'"),
-        (["--device", "gpu"], "unknown device 'gpu'"),
-        (["--precision", "fp16"], "fp16 does not train on a CPU"),
-        (["--data", "synthetic:face"], "did you mean 'faces'"),
-        (["--max-time", "soon"], "--max-time 'soon' is no duration"),
-        (["--tracker", "tensorbord"], "did you mean 'tensorboard'"),
-        (["--gpus", "64"], "CUDA devices that torch can use"),
-        (["photos"], "images are named with --data"),
-        (["--resume", "--force"], "--resume goes on with a run, --force starts anew"),
         (["--resume", "--init-from", "model"], "--init-from starts anew"),
         (["--set", "train_ae.adversarial.norm=sync-batch"], "sync-batch needs CUDA"),
     ],
 )
 def test_wrong_usage(vqgan: Vqgan, tmp_path: Path, arguments: list[str], message: str) -> None:
-    """Row 28: exit 2, the nearest valid value, and no run folder that would be in the way."""
+    """Exit 2, the nearest valid value, and no run folder that would be in the way."""
     done = vqgan(*train("out", 1), *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
@@ -344,17 +322,6 @@ def test_preset_without_images(vqgan: Vqgan) -> None:
     done = vqgan("train-ae", "--preset", "vqvae", "--device", "cpu", "--out", "out")
     assert done.code == 2
     assert "--data FOLDER" in done.err
-
-
-def test_output_that_cannot_be_written(vqgan: Vqgan, tmp_path: Path) -> None:
-    """Row 9: fails before any work; a file in the way stops the superuser as well."""
-    (tmp_path / "file").write_text("text")
-    for out in ("file", "file/run"):
-        done = vqgan(*train(out, 1))
-        assert done.code == 1
-        assert f"cannot write to '{out}'" in done.err
-        assert "synthetic:faces:" not in done.err
-    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_streams_of_a_process(run_vqgan: RunVqgan, tmp_path: Path) -> None:

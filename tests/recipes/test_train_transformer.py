@@ -1,10 +1,10 @@
-"""``vqgan train-transformer``, from the command line."""
+"""``vqgan train-transformer`` as a user meets it; runs that end early are in ``test_train_resume.py``."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import RunVqgan
 from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
-from tests.recipes.test_train_ae_resume import assert_equal_runs
-from tests.recipes.tiny_run import fault, log, settings, status
+from tests.recipes.tiny_run import TINY_TRANSFORMER, assert_plain, log, settings, status
 from vqgan_cli.core.artifacts import load_transformer
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
 
-TINY = {
-    "transformer__layers": 2,
-    "transformer__heads": 2,
-    "transformer__width": 32,
-    "train_transformer__batch_size": 4,
-    "train_transformer__warmup_steps": 3,
-    "train_transformer__log_every": 1,
-    "train_transformer__validate_every": 4,
-    "train_transformer__sample_every": 0,
-    "train_transformer__checkpoint_every": 4,
-}
+TINY = {key.replace(".", "__"): value for key, value in TINY_TRANSFORMER.items()}
 
 
 @pytest.fixture
@@ -103,31 +91,16 @@ def encoded(tokenizer: SavedTokenizer, path: Path) -> torch.Tensor:
     return tokenizer.module.encode(image[None])[0]
 
 
-def test_killed_and_resumed_equals_the_whole_run(
-    coarse: SavedTokenizer, pictures: Path, run_vqgan: RunVqgan, tmp_path: Path
+def test_a_run_depends_on_no_other(
+    coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan, tmp_path: Path
 ) -> None:
-    """Oracle: the uninterrupted run, bit by bit; with dropout, class dropout, code noise, several views, an average and
-    accumulation. The tokenizer is gone when the run goes on.
-    """
-    changes = {
-        "train_transformer__pkeep": 0.8,
-        "train_transformer__accumulate": 2,
-        "train_transformer__augmentation": "ten-crop",
-        "transformer__attention_dropout": 0.1,
-    }
-    data = ("--data", pictures)
-    whole = run_vqgan(*train(coarse.path, "whole", 10, *data, **changes))
-    assert whole.returncode == 0, whole.stderr
-    copied = tmp_path / "copied.safetensors"
-    copied.write_bytes(coarse.path.read_bytes())
-    saving = fault("open", "step-00000008.partial/facts.json", "SIGKILL")
-    killed = run_vqgan(*train(copied, "cut", 10, *data, **changes), env=saving)
-    assert killed.returncode == -signal.SIGKILL
+    """The tokenizer is gone when the run goes on, from a copy of its own."""
+    copied = shutil.copy(coarse.path, tmp_path / "copied.safetensors")
+    assert vqgan(*train(copied, "run", 1, "--data", pictures)).code == 0
     copied.unlink()
-    resumed = run_vqgan("train-transformer", "--resume", "--out", "cut", "--device", "cpu")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "at step 4" in resumed.stderr
-    assert_equal_runs(tmp_path / "cut", tmp_path / "whole")
+    done = vqgan("train-transformer", "--resume", "--out", "run", "--device", "cpu", "--steps", "2")
+    assert done.code == 0, done.err
+    assert status(tmp_path / "run")["step"] == 2
 
 
 def test_codes_are_computed_once(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
@@ -212,3 +185,32 @@ def test_stops_when_validation_no_longer_improves(
     described = vqgan("info", "run")
     assert described.code == 0
     assert "vqgan generate --model run" in described.out + described.err
+
+
+@pytest.mark.fault(28, "train-transformer")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--set", "transformer.layer=2"],
+            "transformer.layer: unknown key (did you mean 'transformer.layers'?)",
+        ),
+        (["--set", "transformer.kind=lama"], "did you mean 'llama'"),
+        (["--set", "transformer.width=33"], "width 33 is not a multiple of heads 2"),
+        (["--set", "condition.kind=clas"], "did you mean 'class'"),
+        (["--set", "condition.kind=lowress"], "did you mean 'lowres'"),
+        (["--set", "train_transformer.augmentation=flop"], "did you mean 'flip'"),
+        (["--codes", "codes.npy"], "--codes replaces images and labels"),
+        (["--unconditional", "--labels", "labels.csv"], "--unconditional needs no --labels"),
+        (["--resume"], "--resume goes on with a run, --ae starts anew"),
+    ],
+)
+def test_wrong_usage(
+    coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    """Exit 2, the nearest valid value, and nothing in a run folder that would be in the way."""
+    done = vqgan(*train(coarse.path, "run", 1, "--data", "synthetic:faces"), *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert_plain(done.err)
+    assert {path.name for path in tmp_path.glob("run/*")} <= {".lock"}

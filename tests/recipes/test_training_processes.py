@@ -14,9 +14,8 @@ from tests.recipes import test_train_transformer as transformer
 from tests.recipes import tiny_run as autoencoder
 from tests.recipes.conftest import SavedTokenizer, Vqgan
 from tests.recipes.launching import Launcher, wait_until
-from tests.recipes.test_train_ae_resume import assert_equal_runs
 from tests.recipes.test_train_transformer import pictures  # noqa: F401
-from tests.recipes.tiny_run import fault, log, settings, status, steps
+from tests.recipes.tiny_run import assert_equal_runs, fault, log, settings, status, steps
 from vqgan_cli.core.training.checkpoints import checkpoint_folders, load_newest
 
 # Nothing that differs between processes: no random numbers, no normalisation over a process's own images.
