@@ -229,6 +229,18 @@ def test_perceptual_distance_is_that_of_the_network(
     assert found["perceptual_distance"]["value"] == pytest.approx(float(distance.mean()), rel=1e-3)
 
 
+def test_network_that_was_asked_for_must_be_there(tiny: SavedTokenizer, squares: Path, vqgan: Vqgan) -> None:
+    """Weights that are named and absent are an error, not figures that are left out."""
+    for options, hint in (
+        (("--perceptual", "alex:absent.pth"), "--perceptual none"),
+        (("--features", "torchvision:squeezenet1_0", "--weights", "absent.pth"), "absent.pth"),
+    ):
+        done = vqgan(*command(tiny, squares, *options))
+        assert (done.code, done.out) == (1, "")
+        assert "absent.pth" in done.err
+        assert hint in done.err
+
+
 def test_frechet_distance_is_that_of_the_decoded_files(
     tiny: SavedTokenizer, squares: Path, shared: Path, vqgan: Vqgan, tmp_path: Path
 ) -> None:

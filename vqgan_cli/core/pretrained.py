@@ -79,15 +79,24 @@ def load_perceptual(config: PerceptualConfig) -> PerceptualDistance | None:
     return features_distance(name, weights, logits=config.logits)
 
 
-def perceptual_network(name: str, reporter: Reporter) -> PerceptualDistance | None:
-    """A perceptual distance by ``NETWORK`` or ``NETWORK:FILE``; None, with a warning, if its weights cannot be had."""
+def perceptual_network(name: str, reporter: Reporter, *, required: bool = False) -> PerceptualDistance | None:
+    """A perceptual distance by ``NETWORK`` or ``NETWORK:FILE``; None, with a warning, if its weights cannot be had.
+
+    Raises:
+        ConfigError: an unknown network.
+        WeightsError: they cannot be had, and are ``required``.
+    """
     network, _, weights = name.partition(":")
-    kind = "lpips" if network in ("vgg", "alex", "squeeze") else "features"
+    kind = "lpips" if network in LPIPS_NETWORKS else "features"
     try:
         return load_perceptual(
             PerceptualConfig.model_validate({"kind": kind, "network": network, "weights": weights or None})
         )
     except WeightsError as error:
+        if required:
+            raise WeightsError(
+                error.message, hint=f"--perceptual {network}:FILE, or --perceptual none"
+            ) from None
         reporter.warning(f"without the perceptual distance: {error.message.splitlines()[0]}")
         return None
 

@@ -22,13 +22,13 @@ from vqgan_cli.core.evaluation.figures import Figure, figures_json, figures_tabl
 from vqgan_cli.core.evaluation.likelihood_data import AskedCodes, codes_of_file, codes_of_images
 from vqgan_cli.core.evaluation.per_image import IMAGES_FILE, Extremes, PerImage
 from vqgan_cli.core.evaluation.report import Picture, Section, Table, heat_map, report_folder, write_report
+from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.metrics.bootstrap import mean_interval
 from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.likelihood import code_nats
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import utf8
-from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["EvaluateLikelihoodOptions", "LikelihoodEvaluation", "evaluate_likelihood"]
 
@@ -85,38 +85,29 @@ def evaluate_likelihood(options: EvaluateLikelihoodOptions, reporter: Reporter) 
     """Ask a prior for the likelihood of every code of some images.
 
     Raises:
-        VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal.
+        VqganError: see `vqgan_cli.core.errors`.
     """
     if (options.data is None) == (options.codes is None):
         raise UsageError("name images with --data, or a codes file with --codes")
     if options.codes is not None and options.labels is not None:
         raise UsageError("--labels goes with --data: a codes file has its own classes")
-    with report_folder(options.out, force=options.force):
+    with (
+        report_folder(options.out, force=options.force),
+        all_or_nothing(reporter) as stop,
+        memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"),
+    ):
         device = resolve_device(options.device)
         model = load_transformer(options.model, device)
-        with (
-            StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop,
-            memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"),
-        ):
-            asked = _asked(options, model, stop, reporter)
-            evaluation = _Evaluation(options, model, asked, device, reporter)
-            evaluation.run(stop)
-            return evaluation.finish()
-
-
-def _asked(
-    options: EvaluateLikelihoodOptions, model: Transformer, stop: StopRequest, reporter: Reporter
-) -> AskedCodes:
-    if options.codes is not None:
-        return codes_of_file(options.codes, model, options.limit)
-    assert options.data is not None
-    try:
-        return codes_of_images(
-            options.data, model, options.labels, options.limit or 0, stop=stop, reporter=reporter
-        )
-    except InterruptedError:
-        stop.require_going("while encoding; nothing is kept of it")
-        raise
+        if options.codes is not None:
+            asked = codes_of_file(options.codes, model, options.limit)
+        else:
+            assert options.data is not None
+            asked = codes_of_images(
+                options.data, model, options.labels, options.limit or 0, stop=stop, reporter=reporter
+            )
+        evaluation = _Evaluation(options, model, asked, device, reporter)
+        evaluation.run()
+        return evaluation.finish()
 
 
 class _Evaluation:
@@ -139,7 +130,7 @@ class _Evaluation:
         self.usage = CodebookUsage(model.prior.spec.codebook_size)
         self.extremes: Extremes[Picture] = Extremes(_SHOWN)
 
-    def run(self, stop: StopRequest) -> None:
+    def run(self) -> None:
         """Ask for every image."""
         asked, spec, size = self.asked, self.model.prior.spec, self.options.batch_size
         count = len(asked.codes)
@@ -148,7 +139,6 @@ class _Evaluation:
         )
         with self.reporter.progress("asking", count, "images") as progress:
             for begin in range(0, count, size):
-                stop.require_going("while measuring; nothing is kept of it")
                 self._ask(np.arange(begin, min(begin + size, count)))
                 progress.update(len(self.per_image.names))
 

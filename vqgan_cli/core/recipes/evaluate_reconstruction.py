@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.data.transforms import resize
 from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.errors import DataError, UsageError
+from vqgan_cli.core.evaluation.code_figures import code_figures
 from vqgan_cli.core.evaluation.figures import Figure, figures_json, figures_table, shown
 from vqgan_cli.core.evaluation.paired_features import PairedFeatures, features_or_none
 from vqgan_cli.core.evaluation.per_image import IMAGES_FILE, Extremes, PerImage
 from vqgan_cli.core.evaluation.reconstruction_scores import PictureScores, Scores, scores_for
 from vqgan_cli.core.evaluation.report import Picture, Section, report_folder, write_report
+from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.reconstruction import SSIM_WINDOW
@@ -34,7 +35,6 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.pretrained import perceptual_network
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import TokenizerInputs, open_inputs, utf8
-from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["EvaluateReconstructionOptions", "ReconstructionEvaluation", "evaluate_reconstruction"]
 
@@ -107,19 +107,21 @@ def evaluate_reconstruction(
     """Encode and decode images, and compare.
 
     Raises:
-        VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal.
+        VqganError: see `vqgan_cli.core.errors`.
     """
-    with report_folder(options.out, force=options.force):
+    with (
+        report_folder(options.out, force=options.force),
+        all_or_nothing(reporter),
+        memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"),
+    ):
         device = resolve_device(options.device)
         info = read_model_info(options.tokenizer)
         inputs = open_inputs(options.data, info, size=options.size, native=options.native)
         inputs = inputs.held_out(options.limit or OF_AN_ENDLESS_SET)
         tokenizer = load_tokenizer(info.path, device)
         evaluation = _Evaluation(options, info, inputs, tokenizer, device, reporter)
-        with StopRequest(on_signal=lambda reason: reporter.warning(f"{reason}: stopping")) as stop:
-            with memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"):
-                evaluation.run(stop)
-            return evaluation.finish()
+        evaluation.run()
+        return evaluation.finish()
 
 
 class _Evaluation:
@@ -149,7 +151,7 @@ class _Evaluation:
         self.extremes: Extremes[Picture] = Extremes(_SHOWN)
         self.failures = ReadFailures()
 
-    def run(self, stop: StopRequest) -> None:
+    def run(self) -> None:
         """Measure every image."""
         options, inputs, count = self.options, self.inputs, self.count
         self.reporter.info(
@@ -157,21 +159,18 @@ class _Evaluation:
         )
         batch_size = options.batch_size if inputs.size is not None else 1  # native sizes differ
         with self.reporter.progress("measuring", count, "images") as progress:
-            for indices, pixels in full_batches(self._readable(range(count), batch_size, stop), batch_size):
+            for indices, pixels in full_batches(self._readable(range(count), batch_size), batch_size):
                 self._measure(indices, pixels)
                 progress.update(len(self.per_image.names) + len(self.failures))
-        stop.require_going("while measuring; nothing is kept of it")
         if not self.per_image.names:
             name, reason = next(iter(self.failures))
             raise DataError(
                 f"none of the {count} images of {inputs.source.name!r} can be read: {name!r} {reason}"
             )
 
-    def _readable(self, indices: range, batch_size: int, stop: StopRequest) -> Iterator[tuple[int, Array]]:
+    def _readable(self, indices: range, batch_size: int) -> Iterator[tuple[int, Array]]:
         """Images that can be measured; the others are named."""
         for item in self.inputs.read(indices, ahead=4 * batch_size):
-            if stop.pending():
-                return
             reason = item.reason
             if item.pixels is not None and isinstance(self.scores, PictureScores):
                 reason = _too_small(item.pixels)
@@ -231,7 +230,8 @@ class _Evaluation:
         quality = [self.per_image.figure(key) for key in self.scores.labels] + self.scores.totals(images)
         if self.features is not None:
             quality.append(self.features.figure(self.options.resamples, self.device, self.reporter))
-        codes = [*self._code_figures(images), self.per_image.figure("codes_used")]
+        codes = code_figures(self.usage, self.tokenizer.downsampling, self.scores.raw_bits, images)
+        codes.append(self.per_image.figure("codes_used"))
         metrics = {
             "tokenizer": utf8(str(self.info.path)),
             "tokenizer_fingerprint": self.info.fingerprint,
@@ -248,32 +248,6 @@ class _Evaluation:
             title = f"Reconstruction of {metrics['data']} by {metrics['tokenizer']}"
             write_report(self.options.out, title, self._sections(images, quality, codes), metrics)
         return ReconstructionEvaluation([*quality, *codes], metrics, list(self.failures))
-
-    def _code_figures(self, images: int) -> list[Figure]:
-        """Of the codebook, and of the space that codes take."""
-        usage, f = self.usage, self.tokenizer.downsampling
-        bits = math.log2(self.tokenizer.codebook_size) / f**2
-        return [
-            Figure(
-                "codebook_usage",
-                f"codebook usage, share of {self.tokenizer.codebook_size}",
-                usage.usage,
-                images,
-            ),
-            Figure("codes_never_used", "codes never used", usage.never_used, images),
-            Figure("perplexity", "perplexity of the codes", usage.perplexity, images),
-            Figure("bits_per_pixel", "bits per pixel", bits, images),
-            Figure(
-                "bits_per_pixel_entropy_coded",
-                "bits per pixel, frequent codes written shorter",
-                math.log2(usage.perplexity) / f**2,
-                images,
-            ),
-            Figure(
-                "bits_per_pixel_raw", "bits per pixel of the originals, raw", self.scores.raw_bits, images
-            ),
-            Figure("compression_factor", "times smaller than raw", self.scores.raw_bits / bits, images),
-        ]
 
     def _sections(self, images: int, quality: list[Figure], codes: list[Figure]) -> list[Section]:
         low, high = self.extremes.lowest, self.extremes.highest
@@ -299,7 +273,9 @@ def _scores(
 ) -> Scores:
     default = "vgg" if map_kind is None else "none"
     name = options.perceptual or default
-    network = None if name == "none" else perceptual_network(name, reporter)
+    network = None
+    if name != "none":
+        network = perceptual_network(name, reporter, required=options.perceptual is not None)
     if network is not None:
         network.to(device)
     called = name.partition(":")[0]

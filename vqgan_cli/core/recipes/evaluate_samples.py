@@ -29,11 +29,11 @@ from vqgan_cli.core.evaluation.image_sets import ImageSet, describe_size, open_i
 from vqgan_cli.core.evaluation.report import report_folder, write_report
 from vqgan_cli.core.evaluation.samples_report import samples_sections
 from vqgan_cli.core.evaluation.statistics import SUFFIX, ReferenceFile, read_statistics
+from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.metrics.frechet import Gaussian
 from vqgan_cli.core.metrics.inception_score import ClassifierScore
 from vqgan_cli.core.reporting import Reporter
-from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["EvaluateSamplesOptions", "SamplesEvaluation", "evaluate_samples"]
 
@@ -106,12 +106,9 @@ def evaluate_samples(options: EvaluateSamplesOptions, reporter: Reporter) -> Sam
     Raises:
         VqganError: see `vqgan_cli.core.errors`.
     """
-    # Nothing is kept of a half, so a signal ends the work where it is.
     with (
         report_folder(options.out, force=options.force),
-        StopRequest(
-            on_signal=lambda reason: reporter.warning(f"{reason}; nothing is kept of it"), at_once=True
-        ),
+        all_or_nothing(reporter),
     ):
         return _Evaluation(options, reporter).run()
 

@@ -12,11 +12,11 @@ from vqgan_cli.core.evaluation.collecting import collect_features
 from vqgan_cli.core.evaluation.features import FID, load_features
 from vqgan_cli.core.evaluation.image_sets import describe_size, open_image_set
 from vqgan_cli.core.evaluation.statistics import SUFFIX, StatisticsDescription, write_statistics
+from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.metrics.frechet import fit_gaussian
 from vqgan_cli.core.reporting import Reporter
-from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["EvaluateStatisticsOptions", "StatisticsResult", "evaluate_statistics"]
 
@@ -70,9 +70,7 @@ def evaluate_statistics(options: EvaluateStatisticsOptions, reporter: Reporter) 
     require_writable_folder(out.parent)
     with (
         reserved(out, is_folder=False),
-        StopRequest(
-            on_signal=lambda reason: reporter.warning(f"{reason}; nothing is kept of it"), at_once=True
-        ),
+        all_or_nothing(reporter),
     ):
         if out.exists() and not options.force:
             raise OutputError(f"{str(out)!r} exists", hint="overwrite with --force, or name another with -o")
