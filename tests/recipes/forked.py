@@ -19,7 +19,8 @@ __all__ = ["Forked"]
 FAULTS = Path(__file__).parents[1] / "faults/sitecustomize.py"
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_RECIPES = ["vqgan_cli.core.recipes.train_ae", "vqgan_cli.core.recipes.train_transformer"]
+_COMMANDS = ("train_ae", "train_transformer", "encode", "decode", "generate", "upscale", "import_", "export")
+_RECIPES = [f"vqgan_cli.core.recipes.{command}" for command in _COMMANDS]
 _CONTEXT.set_forkserver_preload(["vqgan_cli.cli.app", *_RECIPES, "torch._dynamo"])  # which optimisers import
 
 

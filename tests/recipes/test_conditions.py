@@ -87,7 +87,7 @@ def condition_tokenizer(out: str, kind: str, channels: int, **more: object) -> l
 def test_maps_with_a_tokenizer_of_their_own(
     kind: MapKindName, channels: int, coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path
 ) -> None:
-    """The whole way: tokenizer of maps, its codes and back, transformer, images of new maps. Classes are counted: 12."""
+    """The whole way: tokenizer of maps, its codes and back, transformer, images of new maps; 12 classes are found."""
     done = vqgan(*condition_tokenizer("maps", kind, channels))
     assert done.code == 0, done.err
     assert read_model_info(tmp_path / "maps").config.data.kind == kind

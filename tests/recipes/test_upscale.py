@@ -26,8 +26,10 @@ from vqgan_cli.core.models.priors import PriorSpec, build_prior
 FACES = SYNTHETIC_SETS["faces"]
 
 
-def save_model(path: Path, ae: SavedTokenizer, kind: str = "lowres") -> Path:
-    """A prior of random weights over 4x4 codes of f = 8, factor 4, with its condition by the same tokenizer."""
+def save_model(
+    path: Path, ae: SavedTokenizer, kind: str = "lowres", grid: tuple[int, int] = (4, 4)
+) -> Path:
+    """A prior of random weights over a grid of codes, factor 4, with its condition by the same tokenizer."""
     config = ExperimentConfig.model_validate(
         {
             "data": {"size": 32},
@@ -36,11 +38,11 @@ def save_model(path: Path, ae: SavedTokenizer, kind: str = "lowres") -> Path:
             "transformer": {"layers": 1, "heads": 2, "width": 32},
         }
     )
-    spec = PriorSpec(300, (4, 4), "codes", 300)
+    spec = PriorSpec(300, grid, "codes", 300)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     prior = build_prior(config.transformer, spec)
-    encoder = MapEncoder(build_map_kind(kind, config.data.maps), ae.module, 8)
+    encoder = MapEncoder(build_map_kind(kind, config.data.maps), ae.module, ae.module.downsampling)
     save_transformer(path, prior.state_dict(), ae.module.state_dict(), config, spec, (), {}, encoder)
     return path
 

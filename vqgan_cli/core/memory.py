@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -15,11 +16,13 @@ __all__ = ["in_batch", "is_out_of_memory", "memory_errors"]
 
 T = TypeVar("T")
 
-_SIGNS = (
-    "out of memory",  # CUDA and MPS, their allocators and drivers
-    "can't allocate memory",  # torch's allocator of main memory
-    "bad_alloc",  # C++
-    "ALLOC_FAILED",  # cuBLAS, cuDNN
+_SIGNS = re.compile(
+    "out of memory"  # CUDA and MPS, their allocators and drivers
+    "|can't allocate memory"  # torch's allocator of main memory
+    "|bad_alloc"  # C++
+    "|ALLOC_FAILED"  # cuBLAS, cuDNN
+    # oneDNN gives no reason. What it cannot do by its nature fails before, at the primitive's descriptor.
+    "|could not (create|execute) a primitive$"
 )
 
 
@@ -27,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or this machine has no memory left."""
     if isinstance(error, MemoryError):  # of Python and numpy
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and _SIGNS.search(str(error)) is not None
 
 
 @contextmanager

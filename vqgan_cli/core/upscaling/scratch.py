@@ -23,12 +23,12 @@ class Scratch:
 
     Args:
         folder: where such files may lie, on the disk that the result goes to.
-        max_in_memory: bytes up to which an array needs no file.
+        max_in_memory: bytes up to which an array needs no file; None: `MAX_IN_MEMORY`.
     """
 
-    def __init__(self, folder: Path, max_in_memory: int = MAX_IN_MEMORY) -> None:
+    def __init__(self, folder: Path, max_in_memory: int | None = None) -> None:
         self._folder = folder
-        self._max_in_memory = max_in_memory
+        self._max_in_memory = MAX_IN_MEMORY if max_in_memory is None else max_in_memory
 
     def picture(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """An array uint8 [H, W, 3] of any content.

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from vqgan_cli.core.data.attributes import Attributes, write_with_attributes
 from vqgan_cli.core.data.images import OUTPUT_SUFFIXES
 from vqgan_cli.core.data.png_stream import write_png_stream
+from vqgan_cli.core.upscaling import scratch
 from vqgan_cli.core.upscaling.bands import enlarged, row_bands
-from vqgan_cli.core.upscaling.scratch import MAX_IN_MEMORY
 
 __all__ = ["too_large", "write_upscaled"]
 
@@ -32,7 +32,7 @@ def too_large(path: Path, height: int, width: int) -> str:
 
 
 def write_upscaled(
-    path: Path, picture: Picture, attributes: Attributes, *, max_in_memory: int = MAX_IN_MEMORY
+    path: Path, picture: Picture, attributes: Attributes, *, max_in_memory: int | None = None
 ) -> list[str]:
     """Write a picture, above a size as a stream of bands if it is a PNG; other formats need it in memory once more.
 
@@ -40,7 +40,7 @@ def write_upscaled(
         path: png, webp, jpg or jpeg.
         picture: uint8 [H, W, 3].
         attributes: of the small picture; alpha at its size, a whole number of times smaller.
-        max_in_memory: bytes above which a PNG is streamed.
+        max_in_memory: bytes above which a PNG is streamed; None: those above which a picture is no longer in memory.
 
     Returns:
         Names of the attributes that the format cannot hold.
@@ -49,7 +49,8 @@ def write_upscaled(
         OutputError: the file cannot be written.
     """
     small = attributes.alpha
-    if picture.nbytes <= max_in_memory or OUTPUT_SUFFIXES[path.suffix.lower()] != "PNG":
+    limit = scratch.MAX_IN_MEMORY if max_in_memory is None else max_in_memory
+    if picture.nbytes <= limit or OUTPUT_SUFFIXES[path.suffix.lower()] != "PNG":
         alpha = None if small is None else np.concatenate(list(_alpha(small, picture)))
         return write_with_attributes(path, picture, Attributes(alpha, attributes.exif, attributes.icc))
     shape = (picture.shape[0], picture.shape[1], 3 if small is None else 4)
