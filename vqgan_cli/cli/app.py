@@ -25,6 +25,7 @@ from vqgan_cli.cli.help_text import use_docstrings
 from vqgan_cli.cli.import_ import import_
 from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
+from vqgan_cli.cli.study import study
 from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
@@ -50,6 +51,7 @@ app.command()(generate)
 app.command()(upscale)
 app.command("import")(import_)
 app.command()(export)
+app.command()(study)
 app.command()(info)
 app.command()(synthetic)
 for each in (app, evaluate.app, models.app, presets.app):

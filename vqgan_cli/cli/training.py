@@ -130,8 +130,8 @@ def launch_if_asked(gpus: int | None) -> None:
     os.execv(sys.executable, [*command, "-m", "vqgan_cli", *arguments])
 
 
-def parse_duration(text: str) -> float:
-    """Seconds in ``90s``, ``20m``, ``1h30m`` or a bare number of seconds.
+def parse_duration(text: str, option: str = "--max-time") -> float:
+    """Seconds in ``90s``, ``20m``, ``1h30m`` or a bare number of seconds; ``option`` is where it stands.
 
     Raises:
         UsageError: it is none of these, or zero.
@@ -142,7 +142,7 @@ def parse_duration(text: str) -> float:
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:
-        raise UsageError(f"--max-time {text!r} is no duration", hint="such as 90s, 20m or 1h30m")
+        raise UsageError(f"{option} {text!r} is no duration", hint="such as 90s, 20m or 1h30m")
     return total
 
 

@@ -89,6 +89,11 @@ class DataConfig(Section):
         default=0.05, description="Share of the source held out for validation when it has none of its own."
     )
     validation_images: Positive = Field(default=500, description="At most so many images are held out.")
+    split_seed: Count | None = Field(
+        default=None,
+        description="Seed that decides which images are held out, and which built-in images there are; null: the seed "
+        "of the training. With one of its own, runs of several seeds are judged by the same images.",
+    )
     kind: DataKind = Field(
         default="image",
         description="image (RGB), segmentation (label maps), depth, edges, keypoints, or lowres.",

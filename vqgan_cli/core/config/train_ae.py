@@ -33,7 +33,9 @@ class PerceptualConfig(Section):
     weights: str | None = Field(
         default=None, description="File with the network's weights; else cached or downloaded by torchvision."
     )
-    weight: Weight = Field(default=1.0, description="Weight of the term in the reconstruction loss.")
+    weight: Weight = Field(
+        default=1.0, description="Weight of the term in the reconstruction loss; 0: measured in validation only."
+    )
     logits: bool = Field(default=False, description="features: add the distance of the class logits.")
 
 

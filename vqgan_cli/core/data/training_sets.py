@@ -83,15 +83,16 @@ def divide_source(config: DataConfig, *, seed: int) -> Divided[ImageSource]:
             synthetic_size=config.resize or config.size,
         )
 
-    return _divide(config, seed, open_)
+    return _divide(config, open_, seed)
 
 
 def divide_pairs(config: DataConfig, kind: MapKindName, *, seed: int) -> Divided[Pairs]:
     """The pictures of a config with their maps; raises as `open_training_sets`."""
-    return _divide(config, seed, lambda spec, seed: open_pairs(spec, config, kind, seed=seed))
+    return _divide(config, lambda spec, seed: open_pairs(spec, config, kind, seed=seed), seed)
 
 
-def _divide(config: DataConfig, seed: int, open_: Callable[[str, int], S]) -> Divided[S]:
+def _divide(config: DataConfig, open_: Callable[[str, int], S], seed: int) -> Divided[S]:
+    seed = seed if config.split_seed is None else config.split_seed
     if config.source is None:
         raise UsageError(
             "this preset has no images of its own",

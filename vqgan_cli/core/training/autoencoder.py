@@ -128,7 +128,7 @@ class AutoencoderTrainer:
             output: TokenizerOutput = self.tokenizer(images)
         distance = reconstruction_loss(config.reconstruction, output.reconstruction, images)
         metrics = {"loss/reconstruction": distance.detach().mean()}
-        if networks.perceptual is not None:
+        if networks.perceptual is not None and config.perceptual.weight > 0:
             with self.accelerator.autocast():
                 perceptual = networks.perceptual(output.reconstruction, images).float()
             metrics["loss/perceptual"] = perceptual.detach().mean()
