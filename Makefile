@@ -4,7 +4,8 @@
 #   make test      the tests that take seconds
 #   make test-all  those that take minutes or install packages as well
 #   make faults    the tests that cause faults, and a table of them
-#   make check     formatting, lint, types
+#   make check     formatting, lint, types, known vulnerabilities
+#   make audit     known vulnerabilities of what is installed, where pip-audit is installed and gets an answer
 #   make bench     images per second of training, encoding and decoding the demo's tokenizer
 #   make fix       repair formatting and what the linter can
 #   make clean     remove what was built, not runs/ and not .venv
@@ -24,7 +25,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DEMO := runs/demo
 
-.PHONY: help demo test test-all faults check fix bench clean
+.PHONY: help demo test test-all faults check audit fix bench clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -82,6 +83,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	@$(MAKE) audit
+
+audit: $(STAMP)
+	@$(BIN)/python -m tests.security.known_vulnerabilities
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix
