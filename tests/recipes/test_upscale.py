@@ -26,9 +26,7 @@ from vqgan_cli.core.models.priors import PriorSpec, build_prior
 FACES = SYNTHETIC_SETS["faces"]
 
 
-def save_model(
-    path: Path, ae: SavedTokenizer, kind: str = "lowres", grid: tuple[int, int] = (4, 4)
-) -> Path:
+def save_model(path: Path, ae: SavedTokenizer, kind: str = "lowres", grid: tuple[int, int] = (4, 4)) -> Path:
     """A prior of random weights over a grid of codes, factor 4, with its condition by the same tokenizer."""
     config = ExperimentConfig.model_validate(
         {

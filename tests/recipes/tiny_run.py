@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.conftest import ROOT
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.training.checkpoints import checkpoint_folders
+from vqgan_cli.core.training.checkpoints import checkpoint_folders, step_of
 
 __all__ = [
     "TINY",
@@ -160,7 +160,7 @@ def steps(run: Path) -> list[int]:
 
 def newest_step(run: Path) -> int:
     """That of the newest checkpoint."""
-    return int(checkpoint_folders(run / "checkpoints")[-1].name.removeprefix("step-"))
+    return step_of(checkpoint_folders(run / "checkpoints")[-1])
 
 
 def contents(run: Path) -> dict[Path, bytes]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ from vqgan_cli.core.training.checkpoints import (
     unpack_optimizer,
     verify,
 )
+
+
+def _run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own, which has the folder as its argument."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
 def _checkpoint(step: int) -> Checkpoint:
@@ -83,6 +92,28 @@ def test_files_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "one.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_files_are_flushed_before_they_have_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the calls themselves, which are made: a power failure finds all of a checkpoint that has its name."""
+    calls: list[int | str] = []
+
+    def fsync(handle: int, original: Callable[[int], None] = os.fsync) -> None:
+        calls.append(os.fstat(handle).st_ino)
+        original(handle)
+
+    def rename(source: Path, target: Path, original: Callable[[Path, Path], None] = os.rename) -> None:
+        calls.append("rename")
+        original(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    path = save(tmp_path, _checkpoint(1), keep=1)
+    named = calls.index("rename")
+    assert {*calls[:named]} == {file.stat().st_ino for file in (path, *path.iterdir())}
+    assert calls[named + 1 :] == [tmp_path.stat().st_ino]
+
+
 def test_same_step_is_replaced(folder: Path) -> None:
     changed = _checkpoint(30)
     changed.facts["best"] = {"loss": 0.1}
@@ -97,6 +128,51 @@ def test_only_the_newest_are_kept(folder: Path) -> None:
     save(folder, _checkpoint(99_999_999), keep=2)
     save(folder, _checkpoint(100_000_000), keep=2)
     assert [p.name for p in checkpoint_folders(folder)] == ["step-99999999", "step-100000000"]
+
+
+KILLED_AT_EVERY_CHANGE = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    from vqgan_cli.core.training.checkpoints import Checkpoint, discard_after, load_newest, save
+
+    folder = Path(sys.argv[1])
+
+    def killed_at(change, step):
+        def hook(name, arguments):
+            nonlocal change
+            writes = name == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if writes or name in ("os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir"):
+                change -= 1
+                if change < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        discard_after(folder, step)
+        save(folder, Checkpoint(step, {"weights": {"a": torch.full((1000,), float(step))}}), keep=1)
+        os._exit(0)
+
+    save(folder, Checkpoint(1, {"weights": {"a": torch.ones(1000)}}), keep=1)
+    for step, loads in ((2, {1, 2}), (2, {2})):  # another one, and the same once more
+        for change in range(1000):
+            child = os.fork()
+            if not child:
+                killed_at(change, step)
+            done = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            checkpoint, _, passed_over = load_newest(folder)
+            assert checkpoint.step in loads and not passed_over, (change, checkpoint.step, passed_over)
+            if done:
+                break
+        print(change)
+    assert [path.name for path in folder.iterdir()] == ["step-00000002"]
+"""
+
+
+def test_killed_at_every_change_of_the_file_system(tmp_path: Path) -> None:
+    """Row 6 of the fault table, at each write, rename and removal: a whole checkpoint is there, with one kept."""
+    done = _run(KILLED_AT_EVERY_CHANGE, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(int(changes) > 8 for changes in done.stdout.split())
 
 
 def test_newest_is_loaded(folder: Path) -> None:
@@ -146,6 +222,11 @@ def test_every_file_counts(folder: Path, name: str, content: str | None, reason:
         load(folder / "step-00000030")
 
 
+def test_files_without_a_checksum_are_not_loaded(folder: Path) -> None:
+    save_file({"a": torch.zeros(1)}, folder / "step-00000030/average.safetensors")
+    assert load(folder / "step-00000030").tensors.keys() == {"weights"}
+
+
 def test_nothing_usable_lists_what_was_tried(folder: Path) -> None:
     for path in checkpoint_folders(folder):
         (path / "manifest.json").unlink()
@@ -188,10 +269,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         assert [p.name for p in folder.iterdir()] == ["step-00000001"]
         assert load_newest(folder)[0].step == 1
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = _run(program, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "cannot write" in done.stdout
     assert "step-00000002" in done.stdout

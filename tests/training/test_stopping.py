@@ -39,6 +39,20 @@ def test_second_interrupt_stops_at_once() -> None:
             _send(signal.SIGINT)
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_before_there_is_anything_to_save(number: signal.Signals, error: type[BaseException]) -> None:
+    """The first signal ends the work, is told, and is not forgotten should somebody swallow the exception."""
+    heard: list[str] = []
+    with StopRequest(on_signal=heard.append, at_once=True) as stop:
+        with pytest.raises(error) as caught:
+            _send(number)
+        assert stop.pending()
+        assert heard == [stop.agreed()]
+    assert caught.value.args == ((143,) if number == signal.SIGTERM else ())
+
+
 def test_termination_outranks_an_interrupt_and_is_never_impatient() -> None:
     with StopRequest() as stop:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):

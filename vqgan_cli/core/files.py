@@ -64,10 +64,13 @@ def staged_file(target: Path) -> Iterator[Path]:
 def staged_folder(target: Path) -> Iterator[Path]:
     """A new folder beside ``target`` to fill; flushed and renamed to ``target`` at the end, removed on failure.
 
+    A folder that is there by that name is removed after that. A process that is killed just before it has its new
+    name leaves the old one as ``.NAME.replaced``: folders cannot be exchanged in one step.
+
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
-    staging = target.with_name(f".{target.name}.partial")
+    staging, replaced = (target.with_name(f".{target.name}.{what}") for what in ("partial", "replaced"))
     try:
         shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
         staging.mkdir(parents=True)
@@ -78,9 +81,11 @@ def staged_folder(target: Path) -> Iterator[Path]:
             _sync_file(path)
         sync_folder(staging)
         if target.exists():
-            shutil.rmtree(target)
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         staging.rename(target)
         sync_folder(target.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
     finally:

@@ -32,11 +32,12 @@ __all__ = [
     "load_newest",
     "pack_optimizer",
     "save",
+    "step_of",
     "unpack_optimizer",
     "verify",
 ]
 
-_NAME = re.compile(r"step-(\d{8,})")
+_NAME = re.compile(r"step-(\d{8,})|\.step-(\d{8,})\.replaced")  # see `staged_folder` for the latter
 _MANIFEST = "manifest.json"
 _FACTS = "facts.json"
 
@@ -113,17 +114,27 @@ def checkpoint_folders(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first; staging folders and strangers are not among them."""
     if not folder.is_dir():
         return []
-    found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+    # What begins with a dot comes first, and counts where the folder that replaces it is not there.
+    found = {step_of(p): p for p in sorted(folder.iterdir()) if _NAME.fullmatch(p.name) and p.is_dir()}
+    return [found[step] for step in sorted(found)]
+
+
+def step_of(folder: Path) -> int:
+    """The optimiser steps done of a checkpoint, from its name."""
+    match = _NAME.fullmatch(folder.name)
+    assert match is not None
+    return int(match[1] or match[2])
 
 
 def discard_after(folder: Path, step: int) -> list[Path]:
     """Remove the checkpoints beyond a step from which a run goes on, and say which they were.
 
     They belong to a history that is given up, or are damaged; the next resume must not take them, nor may they be
-    kept in place of new ones.
+    kept in place of new ones. What a killed process left half written is removed as well.
     """
-    abandoned = [path for path in checkpoint_folders(folder) if int(path.name.removeprefix("step-")) > step]
+    for staging in folder.glob(".step-*.partial"):
+        shutil.rmtree(staging, ignore_errors=True)
+    abandoned = [path for path in checkpoint_folders(folder) if step_of(path) > step]
     for path in abandoned:
         shutil.rmtree(path, ignore_errors=True)
     return abandoned
@@ -158,7 +169,9 @@ def load(folder: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {str(folder)!r}: {problem}")
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+        names = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))  # and no file without a checksum
+        files = [folder / name for name in sorted(names) if name.endswith(".safetensors")]
+        tensors = {path.stem: load_file(path) for path in files}
         return Checkpoint(int(facts.pop("step")), tensors, facts)
     except (
         SafetensorError,

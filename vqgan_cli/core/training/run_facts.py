@@ -14,7 +14,7 @@ from vqgan_cli.core.artifacts import MODEL_FILE, read_model_info
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, VqganError
 from vqgan_cli.core.presets import resolve
-from vqgan_cli.core.training.checkpoints import checkpoint_folders, verify
+from vqgan_cli.core.training.checkpoints import checkpoint_folders, step_of, verify
 from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
 
 __all__ = ["CheckpointFacts", "RunFacts", "SavedModel", "describe_run", "is_run"]
@@ -178,7 +178,7 @@ def _checkpoints(folder: Path) -> list[CheckpointFacts]:
         with suppress(FileNotFoundError):  # a run at work removes its oldest
             problem = verify(path)
             size = sum(file.stat().st_size for file in path.iterdir())
-            found.append(CheckpointFacts(path, int(path.name.removeprefix("step-")), size, problem))
+            found.append(CheckpointFacts(path, step_of(path), size, problem))
     return found
 
 

@@ -127,9 +127,9 @@ class RunFolder:
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Add one line to ``log.jsonl``."""
-        if self._log is None:
-            self._log = (self.path / "log.jsonl").open("a", encoding="utf-8")
         try:
+            if self._log is None:
+                self._log = (self.path / "log.jsonl").open("a", encoding="utf-8")
             self._log.write(json.dumps({"step": step, "time": _now(), **values}) + "\n")
             self._log.flush()
         except OSError as error:
