@@ -28,6 +28,17 @@ class Launched(NamedTuple):
     err: str
     ranks: dict[int, dict[str, Any]]
 
+    @property
+    def codes(self) -> dict[int, list[int]]:
+        """Exit codes of the commands of each process; of one that was killed there are none."""
+        return {rank: facts["codes"] for rank, facts in self.ranks.items()}
+
+    @property
+    def weights(self) -> list[list[str]]:
+        """Fingerprints of the networks that each of two processes trained, which found each other."""
+        assert [facts["world"] for facts in self.ranks.values()] == [2, 2]
+        return [facts["weights"] for facts in self.ranks.values()]
+
 
 @dataclass(frozen=True)
 class Launcher:

@@ -91,7 +91,7 @@ def test_two_processes_write_the_files_of_one(
     codes = [3, 0, 0, 0, 3]
     assert [done.code for done in one] == codes
     assert [two.ranks[rank]["world"] for rank in (0, 1)] == [2, 2], two.err
-    assert [two.ranks[rank]["codes"] for rank in (0, 1)] == [codes, [0] * 5], two.err
+    assert two.codes == {0: codes, 1: [0] * 5}, two.err
     assert two.out == "".join(done.out for done in one).replace("one", "two")
     assert "skipped '5.png'" in two.err
     assert two.err.count("large/4.png: 36x48") == 1
@@ -163,7 +163,7 @@ def test_one_process_is_stopped(
     meets = ("open", "3.png") if command == "encode" else ("os.rename", "samples/.")
     stop = fault(*meets, number.name) | {"VQGAN_FAULT_RANK": "1"}
     stopped = launch(*words("cut"), env=stop)
-    codes = {rank: facts["codes"] for rank, facts in stopped.ranks.items()}
+    codes = stopped.codes
     assert codes.pop(0) in ([1], [143]), stopped.err  # as the launcher or the end of the other is first
     assert codes == ({} if number == signal.SIGKILL else {1: [143]})
     assert "internal error" not in stopped.err
