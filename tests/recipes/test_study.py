@@ -21,7 +21,7 @@ SMALL = settings(
 
 
 def study(name: str, *more: str | Path) -> list[str | Path]:
-    return ["study", name, "--device", "cpu", "-o", "study", *SMALL, *more]
+    return ["study", name, "--preset", "demo", "--device", "cpu", "-o", "study", *SMALL, *more]
 
 
 def results(folder: str = "study") -> dict[str, Any]:
@@ -194,6 +194,13 @@ def test_ways_of_drawing(photos: Path, shared: Path, vqgan: Vqgan) -> None:
     expected = json.loads(compared.out)
     for key in ("frechet_distance", "precision", "recall"):
         assert arm("plain")[key]["mean"] == pytest.approx(figure(expected, key), rel=1e-4)
+    # Without a preset: the experiment, data and all, of the model that is named.
+    model = ("--model", "study/arms/transformer", "--device", "cpu", "-o", "second")
+    again = vqgan("study", "sampling", *model, *arms[2:8], *features)
+    assert again.code == 0, again.err
+    second = json.loads(Path("second/results.json").read_text())
+    assert (second["preset"], second["data"]) == ("demo", str(photos / "train"))
+    assert second["arms"][0]["frechet_distance"] == arm("k=1")["frechet_distance"]
 
 
 def figure(report: dict[str, Any], key: str) -> float:
@@ -215,6 +222,7 @@ def test_what_makes_no_study(vqgan: Vqgan, tmp_path: Path) -> None:
         "no adversarial term": study("loss", "--set", "train_ae.adversarial.weight=0"),
         "not a multiple of 16": study("compression", "--set", "data.size=24"),
         "--budget 'soon' is no duration": study("prior", "--budget", "soon"),
+        "no such arm": study("sampling", "--arm", "keep=0.1", "--features", "fid"),  # which needs --scorer
     }
     for reason, command in refused.items():
         done = vqgan(*command)

@@ -9,7 +9,9 @@ import pytest
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ConfigError, UsageError
 from vqgan_cli.core.presets import merge
+from vqgan_cli.core.training.checkpoints import Checkpoint
 from vqgan_cli.core.training.resume import check_resumable, differences
+from vqgan_cli.core.training.transformer_experiment import saved_architecture
 
 
 def _config(**changes: Any) -> ExperimentConfig:
@@ -83,3 +85,19 @@ def test_checkpoints_of_earlier_versions_resume() -> None:
     check_resumable(facts, _config(), 1, allow_change=False)
     with pytest.raises(ConfigError, match=r"tokenizer\.downsample: 'conv' in the checkpoint, 'average' now"):
         check_resumable(facts, _config(tokenizer={"downsample": "average"}), 1, allow_change=False)
+
+
+def test_transformers_of_earlier_versions_resume() -> None:
+    """Oracle: an option that a checkpoint does not know had its default, and nothing else."""
+    saved = Checkpoint(1)
+    saved.facts = {"architecture": {"grid": [4, 4], "transformer": {"kind": "llama", "width": 64}}}
+    now = {
+        "grid": [4, 4],
+        "transformer": {**saved_architecture(Checkpoint(1))["transformer"], "kind": "llama", "width": 64},
+    }
+    assert "kernel_size" in now["transformer"]
+    assert list(differences(saved_architecture(saved), now)) == []
+    now["transformer"]["kernel_size"] = 3
+    assert list(differences(saved_architecture(saved), now)) == [
+        "transformer.kernel_size: 5 in the checkpoint, 3 now"
+    ]

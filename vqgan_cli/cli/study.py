@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Data, Debug, Device, Force, Json, Preset, Quiet, SetOption, Steps, Val
+from vqgan_cli.cli.options import Data, Debug, Device, Force, Json, Quiet, SetOption, Steps, Val
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.reporting import Reporter
 
@@ -32,7 +32,16 @@ def study(
             "term, GAN; sampling: k, p, temperature, guidance, rejection.",
         ),
     ],
-    preset: Preset = "demo",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            metavar="NAME|FILE",
+            help="Experiment that the arms change: a name of `vqgan presets list`, or your own .yaml file. Default: "
+            "demo; with --ae or --model the experiment of that model.",
+        ),
+    ] = None,
     data: Data = None,
     val: Val = None,
     unconditional: Annotated[

@@ -34,7 +34,8 @@ class PerceptualConfig(Section):
         default=None, description="File with the network's weights; else cached or downloaded by torchvision."
     )
     weight: Weight = Field(
-        default=1.0, description="Weight of the term in the reconstruction loss; 0: measured in validation only."
+        default=1.0,
+        description="Weight of the term in the reconstruction loss; 0: measured in validation only.",
     )
     logits: bool = Field(default=False, description="features: add the distance of the class logits.")
 

@@ -16,7 +16,7 @@ from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import OutputError, UsageError
 from vqgan_cli.core.evaluation.features import load_features
 from vqgan_cli.core.files import require_writable_folder, reserved, write_text
-from vqgan_cli.core.presets import overridden, resolve
+from vqgan_cli.core.presets import overridden, read_overrides, resolve
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.studies import STUDIES
 from vqgan_cli.core.studies.base import Command, Metric, Run, Study
@@ -44,7 +44,7 @@ class StudyOptions:
     Attributes:
         name: of the study.
         out: its folder.
-        preset: name or file of the experiment that arms change.
+        preset: name or file of the experiment that arms change; None: that of the model that is given, else ``demo``.
         overrides: ``section.key=value`` each, over what the study sets.
         flags: dotted key to value of named flags.
         seeds: runs of each arm.
@@ -125,7 +125,7 @@ def study(options: StudyOptions, run_arm: RunArm, draw_arm: DrawArm, reporter: R
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal: the same command goes on.
     """
     chosen = STUDIES[options.name]
-    config = resolve(options.preset, [*chosen.settings, *options.overrides], options.flags)
+    config = _config(options, chosen)
     if config.data.split_seed is None:  # so that runs of all seeds are judged by the same images
         config = overridden(config, {"data": {"split_seed": config.train_transformer.seed}})
     if config.condition.map_kind is not None:
@@ -159,6 +159,15 @@ def study(options: StudyOptions, run_arm: RunArm, draw_arm: DrawArm, reporter: R
         distance = features.labels.frechet if features is not None else ""
         metrics = [replace(each, label=each.label.format(frechet=distance)) for each in chosen.metrics]
         return _written(chosen, options, config, compared, collect(compared, values, metrics), metrics)
+
+
+def _config(options: StudyOptions, chosen: Study) -> ExperimentConfig:
+    """The experiment that arms change: that of the preset, or, where none is named, that of the model that is given."""
+    overrides = [*chosen.settings, *options.overrides]
+    if options.preset is not None or options.given is None:
+        return resolve(options.preset or "demo", overrides, options.flags)
+    flags = [f"{key}={json.dumps(value)}" for key, value in options.flags.items() if value is not None]
+    return overridden(read_model_info(options.given).config, read_overrides([*overrides, *flags]))
 
 
 class _Plan:

@@ -33,7 +33,12 @@ from vqgan_cli.core.training.run import (
     open_session,
 )
 from vqgan_cli.core.training.run_folder import CONDITION_FILE, TOKENIZER_FILE
-from vqgan_cli.core.training.transformer_experiment import TransformerExperiment, code_batches, describe
+from vqgan_cli.core.training.transformer_experiment import (
+    TransformerExperiment,
+    code_batches,
+    describe,
+    saved_architecture,
+)
 
 __all__ = ["TrainTransformerOptions", "train_transformer"]
 
@@ -171,7 +176,7 @@ def _resume(
     saved, found = open_checkpoint(options.resume_from, reporter)
     refuse_changes(
         saved.facts,
-        saved.facts.get("architecture", {}),
+        saved_architecture(saved),
         experiment.architecture(),
         experiment.config,
         "train_transformer",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.condition import MapEncoder
-from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config import ExperimentConfig, TransformerConfig
 from vqgan_cli.core.data.images import contact_sheet, write_image
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.tensors import to_arrays
@@ -34,9 +34,11 @@ from vqgan_cli.core.training.schedule import learning_rate_factor
 from vqgan_cli.core.training.sharding import load_whole_state, shard, whole, whole_state
 from vqgan_cli.core.training.stopping import StopRequest
 
-__all__ = ["CodeBatch", "TransformerExperiment", "code_batches", "describe"]
+__all__ = ["CodeBatch", "TransformerExperiment", "code_batches", "describe", "saved_architecture"]
 
 _SAMPLES = 8
+_FREE = {"embedding_dropout", "attention_dropout", "residual_dropout", "gradient_checkpointing"}
+"""Keys of ``transformer`` that decide nothing about tensors."""
 
 
 @dataclass(frozen=True)
@@ -320,9 +322,8 @@ class TransformerExperiment(Experiment):
 
     def architecture(self) -> dict[str, Any]:
         """What decides which tensors there are, and what they mean."""
-        free = {"embedding_dropout", "attention_dropout", "residual_dropout", "gradient_checkpointing"}
         return {
-            "transformer": self.config.transformer.model_dump(mode="json", exclude=free),
+            "transformer": self.config.transformer.model_dump(mode="json", exclude=_FREE),
             "grid": list(self.spec.grid),
             "codebook_size": self.spec.codebook_size,
             "condition": self.spec.condition,
@@ -359,6 +360,16 @@ class TransformerExperiment(Experiment):
             self.average.updates = saved.facts.get("average_updates", 0)
         if self.accelerator.scaler is not None and "scaler" in saved.facts:
             self.accelerator.scaler.load_state_dict(saved.facts["scaler"])
+
+
+def saved_architecture(saved: Checkpoint) -> dict[str, Any]:
+    """`TransformerExperiment.architecture` of a checkpoint.
+
+    One of an earlier version lacks the options that came later; it was made as their defaults say.
+    """
+    found: dict[str, Any] = dict(saved.facts.get("architecture", {}))
+    defaults = TransformerConfig().model_dump(mode="json", exclude=_FREE)
+    return found | {"transformer": {**defaults, **found.get("transformer", {})}}
 
 
 def describe(experiment: TransformerExperiment, out: Path, start: int) -> list[tuple[str, str]]:
