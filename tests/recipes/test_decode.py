@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT
 from tests.recipes.conftest import Done, SavedTokenizer, Vqgan, save_tiny
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -265,15 +261,6 @@ def test_codes_of_another_tokenizer(vqgan: Vqgan, tmp_path: Path, encoded: Array
     assert_rounded(read(tmp_path / "out/dogs/wide.png"), decoded(other, encoded[3]))
 
 
-def test_flipped_bit_of_the_model(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path, encoded: Array) -> None:
-    content = bytearray(tiny.path.read_bytes())
-    content[-1000] ^= 8
-    (tmp_path / "damaged.safetensors").write_bytes(content)
-    done = vqgan("decode", "codes.npy", "--ae", "damaged.safetensors", "--device", "cpu", "-o", "out")
-    assert done.code == 1
-    assert "'damaged.safetensors' is damaged" in done.err
-
-
 def test_existing_images_are_kept(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", random_codes(3))
     (tmp_path / "out").mkdir()
@@ -326,42 +313,3 @@ def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
     cell = read(tmp_path / "sheet.png")[:32, :32].reshape(-1, 3)
     pairs = {(int(label), *colour.tolist()) for label, colour in zip(exact[0].flatten(), cell, strict=True)}
     assert len(pairs) == len(exact[0].unique()) == len({pair[1:] for pair in pairs}) > 1
-
-
-def start(module: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def test_terminated_leaves_whole_images(tiny: SavedTokenizer, tmp_path: Path) -> None:
-    np.save(tmp_path / "codes.npy", random_codes(200, 48, 48))
-    out = tmp_path / "out"
-    process = start(
-        "vqgan_cli", "decode", tmp_path / "codes.npy", "--ae", tiny.path, "--device", "cpu", "-o", out,
-        "--batch-size", "2",
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("*.png"))) < 4 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.terminate()
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (143, "")
-    assert "the images written so far are whole" in errors
-    names = tree(out)
-    assert 4 <= len(names) < 200
-    assert all(read(out / name).shape == (96, 96, 3) for name in names)
-
-
-def test_closed_stdout_is_quiet(tiny: SavedTokenizer, tmp_path: Path) -> None:
-    """As in ``vqgan decode ... --json | head``."""
-    np.save(tmp_path / "codes.npy", random_codes(2, 4, 4))
-    arguments = [str(tmp_path / "codes.npy"), "-o", str(tmp_path / "out"), "--ae", str(tiny.path)]
-    process = start("vqgan_cli", "decode", *arguments, "--device", "cpu", "--json", "--quiet")
-    assert process.stdout is not None
-    process.stdout.close()
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (1, "")
-    assert tree(tmp_path / "out") == ["000000.png", "000001.png"]

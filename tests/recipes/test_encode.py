@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT
 from tests.data.bad_images import OK, write_bad_images
 from tests.recipes.conftest import Done, SavedTokenizer, Vqgan, save_tiny
 from vqgan_cli.core.data.codes import open_codes
@@ -358,69 +353,3 @@ def test_label_maps(vqgan: Vqgan, tmp_path: Path) -> None:
     assert "'beyond.png': has label 5; the tokenizer knows 0 to 4" in done.err
     one_hot = torch.eye(5)[torch.from_numpy(labels.astype(np.int64))].permute(2, 0, 1)[None]
     assert_nearest(tokenizer, open_codes(tmp_path / "codes.npy").grid(0), one_hot)
-
-
-IMAGES = 60
-"""At 96x96 they take more than a second, so that a signal meets the work, not its end."""
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory, tiny: SavedTokenizer) -> tuple[Path, list[str]]:
-    """A folder with images and with the codes of an uninterrupted call, ``whole.npy``; and that call's arguments."""
-    from vqgan_cli.cli.app import run
-
-    folder = tmp_path_factory.mktemp("job")
-    for number in range(IMAGES):
-        file = folder / "photos" / f"class {number % 3}" / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture(40 + number, 50, number).save(file)
-    (folder / "photos" / "class 0" / "bad.jpg").write_text("no picture")
-    arguments = ["encode", str(folder / "photos"), "--ae", str(tiny.path), "--device", "cpu", "--quiet"]
-    arguments += ["--size", "96", "--batch-size", "4"]
-    assert run([*arguments, "-o", str(folder / "whole.npy")]) == 3
-    return folder, arguments
-
-
-def start(*command: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def encoded(target: Path) -> int:
-    """Images that an unfinished call has stored."""
-    journals = target.with_name(f".{target.name}.partial").glob("*.jsonl")
-    return sum(journal.read_bytes().count(b"\n") for journal in journals)
-
-
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
-    ids=lambda value: value.name if isinstance(value, signal.Signals) else None,
-)
-def test_interrupted_and_repeated_equals_uninterrupted(
-    job: tuple[Path, list[str]], vqgan: Vqgan, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    """Determinism: the files are the same, byte for byte."""
-    folder, arguments = job
-    target = tmp_path / "codes.npy"
-    process = start("vqgan_cli", *arguments, "-o", target)
-    deadline = time.monotonic() + 60
-    while encoded(target) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (code, "")
-    if number != signal.SIGKILL:
-        assert "repeat the same command to go on" in errors
-    assert 3 <= encoded(target) < IMAGES
-    assert not target.exists()
-
-    arguments = [argument for argument in arguments if argument != "--quiet"]
-    done = vqgan(*arguments, "-o", target)
-    assert done.code == 3
-    assert "images were encoded before" in done.err
-    assert files(target) == files(folder / "whole.npy")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.json", "codes.npy"]

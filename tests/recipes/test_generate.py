@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.conftest import ROOT
 from tests.recipes.conftest import TINY, Done, Vqgan, save_tiny
 from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.config import ExperimentConfig
@@ -423,29 +419,3 @@ def test_contact_sheet_of_many(faces: SavedTransformer, vqgan: Vqgan, tmp_path: 
     assert sheet.shape == (8 * 10 - 2, 8 * 10 - 2, 3)
     assert np.array_equal(sheet[:8, :8], read(tmp_path / "samples/0000.png"))
     assert np.array_equal(sheet[-8:, -8:], read(tmp_path / "samples/0069.png"))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_interrupted_and_repeated_equals_uninterrupted(
-    pets: SavedTransformer, vqgan: Vqgan, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    """Determinism: the files are the same, byte for byte."""
-    arguments = ["generate", "--model", pets.path, "--device", "cpu", "-n", "60", "--size", "16x24"]
-    folder = tmp_path / "stopped"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vqgan_cli", *map(str, arguments), "-o", str(folder)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.png"))) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (code, ""), errors
-    if number == signal.SIGINT:
-        assert "repeat the same command to go on" in errors
-    assert not described(folder)["finished"]
-    assert vqgan(*arguments, "-o", folder).code == 0
-    assert vqgan(*arguments, "-o", "whole").code == 0
-    assert contents(folder) == contents(tmp_path / "whole")

@@ -66,12 +66,12 @@ def save_thin(path: Path, levels: int) -> SavedTokenizer:
 def test_memory_is_flat_in_the_number_of_inputs(command: str, tiny: SavedTokenizer, tmp_path: Path) -> None:
     """Invariant: the peak at 10,000 inputs is within a tenth of that at 100."""
     for count in (100, 10_000):
-        write_photos(tmp_path / f"photos{count}", count)
+        write_photos(tmp_path / f"photos{count}", count, side=64 if command == "generate by maps" else 8)
         codes = np.random.default_rng(0).integers(0, 300, (count, 2, 2), np.uint16)
         np.save(tmp_path / f"codes{count}.npy", codes)
-    by_maps = save_model(tmp_path / "edges.safetensors", tiny, "edges")
-    coarsest = save_thin(tmp_path / "f16.safetensors", levels=5)
-    enlarger = save_model(tmp_path / "lowres.safetensors", coarsest, grid=(2, 2))
+    f16, f32 = (save_thin(tmp_path / f"f{2**levels}.safetensors", levels + 1) for levels in (4, 5))
+    enlarger = save_model(tmp_path / "lowres.safetensors", f16, grid=(2, 2))
+    by_maps = save_model(tmp_path / "edges.safetensors", f32, "edges", grid=(2, 2))
     generator = save_transformer_of(tmp_path / "classes").path
     words: Callable[[int], Sequence[str | Path]] = {
         "encode": lambda count: (

@@ -60,7 +60,8 @@ def decode(
     """Turn integer codes back into images, under the names of the originals.
 
     Codes of another tokenizer are refused (--force decodes them all the same), as are codes outside the codebook.
-    A bare integer array [N, h, w] without its .json is accepted, its images are called 000000.png and so on.
+    A bare integer array [N, h, w] without its .json is accepted, its images are called 000000.png and so on. The same
+    command goes on where it was stopped.
 
     Examples:
 

@@ -113,7 +113,8 @@ def upscale(
     """Enlarge pictures with a transformer that draws by their low resolution.
 
     Alpha, EXIF and colour profile are kept where the format allows. A window slides over pictures of any size. Says how
-    true each result is: the PSNR of the result, made small again, against the picture given.
+    true each result is: the PSNR of the result, made small again, against the picture given. Of a folder, what is there
+    already is kept, so that the same command goes on where it was stopped.
 
     Examples:
 
