@@ -19,7 +19,10 @@ REFERENCE = {
     [
         ({5: "Golden Retriever", 9: "tench"}, {5: 2, 9: 0}),  # by name, whatever the numbers
         ({0: "tench", 1: "crane", 3: "crane"}, {0: 0, 1: 1, 3: 3}),  # two of one name, by number
-        ({4: "tench", 1: "crane"}, {4: 0}),  # numbers mean something else here, and the name says nothing
+        (
+            {4: "tench", 1: "crane", 3: "crane"},
+            {4: 0},
+        ),  # numbers mean something else here, and the name says nothing
         ({0: "tench", 1: "dog"}, {0: 0}),  # a name that the reference lacks
         ({2: "2", 7: "7"}, {2: 2}),  # no names at all
         ({0: "dog"}, {}),

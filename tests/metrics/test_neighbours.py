@@ -66,7 +66,7 @@ def test_as_torch_fidelity_computes(torch_fidelity: ModuleType) -> None:
 
 def test_equal_sets() -> None:
     """Identity: all is precise, recalled and covered; a ball of five neighbours holds itself and four others."""
-    a = features(60, 0) + 100  # far from the origin, where subtracted squares would lose digits
+    a = features(60, 0) + 100
     found = membership(a, a[::-1].copy())
     assert (found.precise.mean(), found.recalled.mean(), found.covered.mean()) == (1, 1, 1)
     assert found.density.mean() == pytest.approx(1)
@@ -93,7 +93,7 @@ def test_nearest(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_copy_is_at_distance_zero() -> None:
-    base = features(20, 0) + 50
+    base = features(20, 0) + 1e4  # far from the origin, where subtracted squares would lose digits
     found = nearest(base[[7, 3]], base, 1)
     assert found.indices.tolist() == [[7], [3]]
     assert found.distances.max() < 1e-5
