@@ -45,8 +45,8 @@ def test_phases_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed form: of 12 images 3 fit, so a step takes four micro-batches; a part without steps takes no time."""
-    steps = Steps({0: 2.0}, fits=3)
+    """Closed form: of 12 images 4 fit, so it is 3, and a step takes four micro-batches; a part without steps takes no time."""
+    steps = Steps({0: 2.0}, fits=4)
     monkeypatch.setattr(measuring.time, "monotonic", lambda: steps.now)
     settings = OptimisationConfig(steps=100, batch_size=12)
     speed = measure_steps(settings, "cpu", [Phase(0, 100), Phase(100, 0)], steps.prepare, 0.0)

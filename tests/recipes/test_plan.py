@@ -54,6 +54,8 @@ def test_plan_can_be_carried_out(photos: Path, preset: str, vqgan: Vqgan, tmp_pa
     tokenizer, transformer = found["stages"]
     assert (tokenizer["speed"]["steps_measured"], transformer["speed"]["steps_measured"]) == (2, 1)
     assert tokenizer["passes"] == pytest.approx(10 * 4 / 24)
+    assert "data.size=16" in tokenizer["command"]
+    assert "data.size" not in transformer["command"]  # it has the tokenizer's
     times = [stage["speed"]["seconds"] for stage in found["stages"]]
     assert min(times) > 0
     assert found["seconds"] == pytest.approx(sum(times) + found["encoding_seconds"])
