@@ -128,9 +128,13 @@ def test_a_killed_process_takes_the_other_with_it(trainer: Trainer, launch: Laun
 @pytest.mark.parametrize(
     ("trainer", "number", "code"),
     [
-        pytest.param("train-ae", signal.SIGTERM, 143, marks=pytest.mark.fault(3, "train-ae")),
+        pytest.param("train-ae", signal.SIGTERM, 143, marks=pytest.mark.fault(3, "train-ae"), id="SIGTERM"),
         pytest.param(
-            "train-transformer", signal.SIGINT, 130, marks=pytest.mark.fault(1, "train-transformer")
+            "train-transformer",
+            signal.SIGINT,
+            130,
+            marks=pytest.mark.fault(1, "train-transformer"),
+            id="SIGINT",
         ),
     ],
     indirect=["trainer"],
@@ -185,11 +189,12 @@ def test_two_machines(trainer: Trainer, launch: Launcher, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.fault(15, "train-ae")
 @pytest.mark.parametrize("trainer", ["train-ae"], indirect=True)
 def test_codebooks_are_one(trainer: Trainer, vqgan: Vqgan, launch: Launcher, tmp_path: Path) -> None:
     """Invariant: running means, counts and restarted codes are the same on both processes, bit by bit.
 
-    Row 15 as well: a run of one process goes on in two only with a flag.
+    And a run of one process goes on in two only with a flag.
     """
     restarting = {"tokenizer__quantizer__ema_decay": 0.5, "tokenizer__quantizer__dead_code_threshold": 9}
     begun = vqgan(*trainer.train("run", 4, **LIVELY[trainer.command], **restarting))
@@ -224,13 +229,24 @@ def test_a_refusal_of_the_first_process_ends_all(trainer: Trainer, launch: Launc
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "codes"), [(signal.SIGTERM, {0: [143], 1: [143]}), (signal.SIGKILL, {1: [143]})]
+    ("number", "codes"),
+    [
+        pytest.param(
+            signal.SIGTERM,
+            {0: [143], 1: [143]},
+            marks=pytest.mark.fault(3, "train-transformer"),
+            id="SIGTERM",
+        ),
+        pytest.param(
+            signal.SIGKILL, {1: [143]}, marks=pytest.mark.fault(7, "train-transformer"), id="SIGKILL"
+        ),
+    ],
 )
 @pytest.mark.parametrize("trainer", ["train-transformer"], indirect=True)
 def test_stopped_while_one_process_encodes_for_both(
     trainer: Trainer, number: signal.Signals, codes: dict[int, list[int]], launch: Launcher, tmp_path: Path
 ) -> None:
-    """Rows 3 and 7: the one that waits for the codes hears of it, and leaves too. Nothing half is in the cache."""
+    """The one that waits for the codes hears of it, and leaves too. Nothing half is in the cache."""
     stop = fault("open", "cat/6.png", number.name)
     ended = launch(*trainer.train("run", 8, **LIVELY[trainer.command]), env=stop)
     assert ended.codes == codes

@@ -240,6 +240,8 @@ def generate(
       vqgan generate --complete photo.png --known top:0.5 --blend -n 4
 
       vqgan generate --class 207 -n 8 --keep 0.05 --scorer torchvision:resnet101
+
+      torchrun --nproc_per_node 8 -m vqgan_cli generate --class all -n 50 -o samples/
     """
     from vqgan_cli.core.errors import UsageError
     from vqgan_cli.core.sizes import parse_size
