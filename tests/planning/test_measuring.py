@@ -45,7 +45,7 @@ def test_phases_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed form: of 12 images 4 fit, so it is 3, and a step takes four micro-batches; a part without steps takes no time."""
+    """Closed form: of 12 images 4 fit, so 3 are taken four times a step; a part without steps takes no time."""
     steps = Steps({0: 2.0}, fits=4)
     monkeypatch.setattr(measuring.time, "monotonic", lambda: steps.now)
     settings = OptimisationConfig(steps=100, batch_size=12)
