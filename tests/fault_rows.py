@@ -55,7 +55,7 @@ ROWS = {
     27: Row("corrupt cached weights: named, with the expected hash", ("train-ae", "models")),
     28: Row("unknown preset, key, class, size: exit 2 and the nearest", (*_TRAINERS, *_WRITERS, "import")),
     29: Row("stdout closed: a quiet exit", ("presets", "info", "encode", "decode", "generate", "models")),
-    30: Row("two runs into one folder: the second is refused", (*_TRAINERS, *_WRITERS)),
+    30: Row("two runs into one folder: the second is refused", (*_TRAINERS, *_WRITERS, "import")),
     31: Row("odd sizes, names, links and loops: handled or refused", ("train-ae", "encode", "upscale")),
     32: Row("out of memory: what to change", (*_TRAINERS, *_WRITERS)),
 }  # fmt: skip
