@@ -93,10 +93,12 @@ def test_nearest(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_copy_is_at_distance_zero() -> None:
-    base = features(20, 0) + 1e4  # far from the origin, where subtracted squares would lose digits
-    found = nearest(base[[7, 3]], base, 1)
-    assert found.indices.tolist() == [[7], [3]]
-    assert found.distances.max() < 1e-5
+    """Closed form; and brute force for the next one, far from the origin, where subtracted squares lose digits."""
+    base = features(20, 0) + np.float32(1e5)
+    found = nearest(base[[7, 3]], base, 2)
+    assert found.indices[:, 0].tolist() == [7, 3]
+    assert found.distances[:, 0].max() < 1e-5
+    assert found.distances[:, 1].tolist() == pytest.approx([radius(7, base, 1), radius(3, base, 1)], rel=1e-9)
 
 
 def test_too_few_images() -> None:

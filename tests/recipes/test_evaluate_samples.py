@@ -399,6 +399,7 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
     "no mean": lambda good: {name: each for name, each in good.items() if name != "mean.npy"},
     "no description": lambda good: good | {"description.npy": array(np.zeros(3, np.uint8))},
     "other covariance": lambda good: good | {"covariance.npy": array(np.eye(5))},
+    "other type": lambda good: good | {"mean.npy": array(np.ones(1024, np.int64))},
     "not finite": lambda good: good | {"mean.npy": array(np.full(1024, np.nan))},
     "not symmetric": lambda good: good | {"covariance.npy": array(np.triu(np.ones((1024, 1024))))},
     "other labels": lambda good: good | {"labels.npy": array(np.zeros(5, np.int64))},
