@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from vqgan_cli.core.config import ExperimentConfig
@@ -59,6 +59,29 @@ class ModelInfo:
     config: ExperimentConfig
     provenance: dict[str, Any]
     prior: dict[str, Any] = field(default_factory=dict)
+
+
+class _Imported(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    file: str
+    layout: str
+    sha256: str
+    source: str | None = None
+
+
+class _Provenance(BaseModel):
+    """The types of what is shown to people; there may be more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str | None = None
+    step: int | None = None
+    data: str | None = None
+    classes: tuple[str, ...] = ()
+    weights: str | None = None
+    validation: dict[str, float | None] = {}
+    imported: _Imported | None = None
 
 
 @dataclass(frozen=True)
@@ -118,13 +141,20 @@ def read_model_info(path: Path | str) -> ModelInfo:
     try:
         config = ExperimentConfig.model_validate_json(metadata["config"])
         provenance = _JSON_OBJECT.validate_json(metadata.get("provenance", "{}"))
+        _Provenance.model_validate(provenance)
         prior = _JSON_OBJECT.validate_json(metadata.get("prior", "{}"))
     except ValidationError as error:
         if error.title != ExperimentConfig.__name__:
-            raise ModelError(f"the provenance inside {str(path)!r} is damaged: {error}") from error
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            raise ModelError(f"the provenance inside {str(path)!r} is damaged: {problem}") from error
         problems = "; ".join(problems_of(error))
         raise ModelError(f"the config inside {str(path)!r} does not fit this version: {problems}") from error
-    return ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance, prior)
+    info = ModelInfo(path, metadata["format"], metadata.get("fingerprint", ""), config, provenance, prior)
+    if prior:
+        about_prior(info)
+    return info
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
 from vqgan_cli.core.artifacts import MODEL_FILE, read_model_info
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, VqganError
@@ -124,12 +126,31 @@ def describe_run(folder: Path) -> RunFacts:
     )
 
 
+class _Status(BaseModel):
+    """The types of what is read of ``status.json``; there may be more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    state: str = ""
+    step: int = 0
+    steps: int | None = None
+    time: str | None = None
+    pid: int | None = None
+    reason: str | None = None
+    unreadable_files: list[Any] = []
+
+
+_RECORD = TypeAdapter(dict[str, float | str | None])
+
+
 def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        text = path.read_bytes()
+        _Status.model_validate_json(text)
+        return dict(json.loads(text))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         problems.append(f"{str(path)!r} cannot be read: {error}")
         return {}
 
@@ -144,7 +165,9 @@ def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:
+                _RECORD.validate_python(record)
+                int(record["step"])
+            except (ValueError, LookupError, RecursionError, TypeError, OverflowError):
                 continue  # the line that a process is writing, or was when it died
             if any(name.startswith("validation/") for name in record):
                 validation = {name.removeprefix("validation/"): value for name, value in record.items()}
