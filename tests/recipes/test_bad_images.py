@@ -125,12 +125,12 @@ def test_generate_refuses_a_bad_photo(
 
 Form = Callable[[Path], dict[str, Pixels]]
 
-FORMS = [
-    pytest.param(
-        write_turned_images, id="turned", marks=pytest.mark.fault(21, "train-ae", "encode", "upscale")
-    ),
-    pytest.param(write_odd_images, id="odd", marks=pytest.mark.fault(22, "train-ae", "encode", "upscale")),
-]
+
+def forms(command: str) -> pytest.MarkDecorator:
+    """Both corpora for a command, as ``form``."""
+    turned = pytest.param(write_turned_images, id="turned", marks=pytest.mark.fault(21, command))
+    odd = pytest.param(write_odd_images, id="odd", marks=pytest.mark.fault(22, command))
+    return pytest.mark.parametrize("form", [turned, odd])
 
 
 def write_plain(folder: Path, expected: Mapping[str, Pixels], *, composited: bool) -> None:
@@ -144,7 +144,7 @@ def write_plain(folder: Path, expected: Mapping[str, Pixels], *, composited: boo
         Image.fromarray(colours.astype(np.uint8)).save(folder / name)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@forms("train-ae")
 def test_odd_pictures_train_as_plain_ones(form: Form, vqgan: Vqgan, tmp_path: Path) -> None:
     """Oracle: training is deterministic, so that equal pixels, and no others, give the same weights bit for bit."""
     write_plain(tmp_path / "plain", form(tmp_path / "odd"), composited=True)
@@ -157,7 +157,7 @@ def test_odd_pictures_train_as_plain_ones(form: Form, vqgan: Vqgan, tmp_path: Pa
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@forms("encode")
 def test_odd_pictures_have_the_codes_of_plain_ones(
     form: Form, tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path
 ) -> None:
@@ -172,7 +172,7 @@ def test_odd_pictures_have_the_codes_of_plain_ones(
     assert len({image.crc32 for image in odd.images}) == len({rgba.tobytes() for rgba in expected.values()})
 
 
-@pytest.mark.parametrize("form", FORMS)
+@forms("upscale")
 def test_odd_pictures_are_enlarged_as_plain_ones(
     form: Form, enlarger: Path, vqgan: Vqgan, tmp_path: Path
 ) -> None:
