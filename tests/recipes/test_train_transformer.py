@@ -208,9 +208,10 @@ def test_stops_when_validation_no_longer_improves(
 def test_wrong_usage(
     coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    """Exit 2, the nearest valid value, and nothing in a run folder that would be in the way."""
+    """Exit 2 before images are encoded, the nearest valid value, and nothing that would be in the way."""
     done = vqgan(*train(coarse.path, "run", 1, "--data", "synthetic:faces"), *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+    assert "encoding" not in done.err
     assert_plain(done.err)
     assert {path.name for path in tmp_path.glob("run/*")} <= {".lock"}

@@ -11,7 +11,7 @@ from vqgan_cli.core.models.priors.orders import sequence_order
 from vqgan_cli.core.models.priors.pixelcnn import PixelCNN
 from vqgan_cli.core.models.priors.pixelsnail import PixelSNAIL
 
-__all__ = ["PRIORS", "Prior", "PriorSpec", "Sequences", "build_prior", "sequence_order"]
+__all__ = ["PRIORS", "Prior", "PriorSpec", "Sequences", "build_prior", "prior_type", "sequence_order"]
 
 PRIORS: dict[str, type[Prior]] = {
     "gpt": GPT,
@@ -22,7 +22,12 @@ PRIORS: dict[str, type[Prior]] = {
 
 
 def build_prior(config: TransformerConfig, spec: PriorSpec) -> Prior:
-    """The prior that a config names.
+    """The prior that a config names; raises as `prior_type`."""
+    return prior_type(config)(config, spec)
+
+
+def prior_type(config: TransformerConfig) -> type[Prior]:
+    """The class of it.
 
     Raises:
         ConfigError: the name is not in the registry.
@@ -32,4 +37,4 @@ def build_prior(config: TransformerConfig, spec: PriorSpec) -> Prior:
         raise ConfigError(
             [f"transformer.kind: {config.kind!r} is not one of {known}{did_you_mean(config.kind, PRIORS)}"]
         )
-    return PRIORS[config.kind](config, spec)
+    return PRIORS[config.kind]
