@@ -54,6 +54,7 @@ def test_what_is_written_is_read(effort: settings, tmp_path: Path) -> None:
         )
         rng = np.random.default_rng(len(names))
         codes = [rng.integers(size, size=grids[0] if alike else grid) for grid in grids]
+        codes[0][0, 0] = size - 1
         labels = [data.draw(st.integers(-1, len(classes) - 1)) for _ in names]
         reason = data.draw(st.text(max_size=10))
         with CodesWriter(
