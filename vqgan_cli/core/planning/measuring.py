@@ -28,10 +28,11 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.autoencoder_experiment import AutoencoderExperiment
+from vqgan_cli.core.training.code_batches import code_batches
 from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.measure import peak_memory_gb
 from vqgan_cli.core.training.setup import make_accelerator
-from vqgan_cli.core.training.transformer_experiment import TransformerExperiment, code_batches
+from vqgan_cli.core.training.transformer_experiment import TransformerExperiment
 
 __all__ = ["Phase", "Speed", "measure_encoding", "measure_steps", "measure_tokenizer", "measure_transformer"]
 

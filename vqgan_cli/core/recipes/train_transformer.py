@@ -16,6 +16,7 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.models.priors import prior_type
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.training.code_batches import code_batches
 from vqgan_cli.core.training.loop import restore_random_state, train
 from vqgan_cli.core.training.prior_data import (
     divide_images,
@@ -36,7 +37,6 @@ from vqgan_cli.core.training.run import (
 from vqgan_cli.core.training.run_folder import CONDITION_FILE, TOKENIZER_FILE
 from vqgan_cli.core.training.transformer_experiment import (
     TransformerExperiment,
-    code_batches,
     describe,
     saved_architecture,
 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.config import ExperimentConfig, TransformerConfig
 from vqgan_cli.core.data.images import contact_sheet, write_image
-from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.data.tensors import to_arrays
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior, sequence_order
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.sampling.sampler import Progress, SamplingSettings, Stopped, draw
 from vqgan_cli.core.training.checkpoints import Checkpoint, pack_optimizer, unpack_optimizer
+from vqgan_cli.core.training.code_batches import CodeBatch, batch_of
 from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.ema import WeightAverage
 from vqgan_cli.core.training.loop import Experiment, StepReport
@@ -34,39 +33,11 @@ from vqgan_cli.core.training.schedule import learning_rate_factor
 from vqgan_cli.core.training.sharding import load_whole_state, shard, whole, whole_state
 from vqgan_cli.core.training.stopping import StopRequest
 
-__all__ = ["CodeBatch", "TransformerExperiment", "code_batches", "describe", "saved_architecture"]
+__all__ = ["TransformerExperiment", "describe", "saved_architecture"]
 
 _SAMPLES = 8
 _FREE = {"embedding_dropout", "attention_dropout", "residual_dropout", "gradient_checkpointing"}
 """Keys of ``transformer`` that decide nothing about tensors."""
-
-
-@dataclass(frozen=True)
-class CodeBatch:
-    """Codes int64 [B, h, w] and the condition of each: labels int64 [B, 1], or codes of maps [B, h * w]."""
-
-    codes: Tensor
-    condition: Tensor
-
-
-def _batch(codes: CodeSet, images: npt.ArrayLike, views: npt.ArrayLike) -> CodeBatch:
-    """One view of each of some images."""
-    images, views = np.asarray(images), np.asarray(views)
-    grids = torch.from_numpy(codes.codes[images, views].astype(np.int64))
-    if codes.condition is None:
-        return CodeBatch(grids, torch.from_numpy(codes.labels[images])[:, None])
-    return CodeBatch(grids, torch.from_numpy(codes.condition[images, views].astype(np.int64)).flatten(1))
-
-
-def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iterator[CodeBatch]:
-    """Endless batches; which view of an image is shown depends on (seed, epoch, image) only."""
-    for batch in sampler:
-        positions = [position for _, position in batch]
-        chosen = [
-            int(np.random.default_rng((seed, epoch, position)).integers(codes.codes.shape[1]))
-            for epoch, position in batch
-        ]
-        yield _batch(codes, positions, chosen)
 
 
 class TransformerExperiment(Experiment):
@@ -204,7 +175,7 @@ class TransformerExperiment(Experiment):
                 break
             part = mine[begin : begin + size]
             shown = part if len(part) else np.zeros(1, np.int64)
-            batch = _batch(held_out, shown, np.zeros_like(shown))
+            batch = batch_of(held_out, shown, np.zeros_like(shown))
             codes = batch.codes.to(accelerator.device).flatten(1)[:, self.order]
             with accelerator.autocast():
                 logits = model(codes[:, :-1], self.condition(batch)).float().flatten(0, 1)
@@ -259,7 +230,7 @@ class TransformerExperiment(Experiment):
             return self._decoded(drawn), _SAMPLES // 2
         assert self.map_encoder is not None
         count = min(_SAMPLES, len(self.validation_codes))
-        batch = _batch(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
+        batch = batch_of(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
         condition = batch.condition.to(device).unflatten(1, self.spec.grid)
         maps = self.map_encoder.decode(condition)
         drawn = draw(model, condition, self.spec.grid, settings, progress=progress)
