@@ -47,9 +47,9 @@ def test_enlarged_faces(tmp_path: Path, shared: Path) -> None:
     run(tmp_path, "train-ae", "--preset", "demo", "-o", "ae", "--steps", 1800, "--batch-size", 8, *sets)
     run(
         tmp_path, "train-transformer", "--preset", "demo", "--ae", "ae", "-o", "model", "--steps", 800,
-        "--batch-size", 16, "--precision", "bf16", "--set", "condition.kind=lowres", "--set", "condition.tokenizer=same",
-        "--set", "condition.dropout=0", "--set", "train_transformer.max_images=1800",
-        "--set", "data.validation_images=64",
+        "--batch-size", 16, "--precision", "bf16", "--set", "condition.kind=lowres",
+        "--set", "condition.tokenizer=same", "--set", "condition.dropout=0",
+        "--set", "train_transformer.max_images=1800", "--set", "data.validation_images=64",
     )  # fmt: skip
     run(tmp_path, "synthetic", "faces", "-n", 12, "--size", 64, "--seed", 9, "--maps", "edges", "-o", "large")
     (tmp_path / "small").mkdir()
