@@ -33,7 +33,7 @@ def test_sizes(effort: settings) -> None:
         assert parse_size(str(height)) == (height, height)
 
     @effort
-    @given(st.text(max_size=20) | st.builds("{}x{}".format, DIGITS, DIGITS))
+    @given(st.text(max_size=20) | st.builds("{}x{}".format, *[DIGITS | st.sampled_from("012")] * 2))
     def any_text(text: str) -> None:
         found = attempted(lambda: parse_size(text))
         assert isinstance(found, UsageError) or all(0 < side < 10**6 for side in found)
@@ -72,6 +72,7 @@ def test_classes(effort: settings) -> None:
 @efforts
 def test_times(effort: settings) -> None:
     """Oracle: seconds, minutes and hours added up."""
+    units = st.builds("{}{}".format, DIGITS, st.sampled_from(["", "h", "m", "s"]))
 
     @effort
     @given(st.integers(0, 99), st.integers(0, 999), st.integers(0, 9999))
@@ -80,7 +81,7 @@ def test_times(effort: settings) -> None:
         assert parse_duration(f"{hours}h{minutes}m{seconds}s") == 3600 * hours + 60 * minutes + seconds
 
     @effort
-    @given(st.text("0123456789hms.- ", max_size=12) | st.text(max_size=10) | DIGITS)
+    @given(st.text("0123456789hms.- ", max_size=12) | st.text(max_size=10) | units)
     def any_text(text: str) -> None:
         found = attempted(lambda: parse_duration(text))
         assert isinstance(found, UsageError) or found > 0
@@ -93,7 +94,13 @@ def test_times(effort: settings) -> None:
 def test_parts_of_photos(effort: settings) -> None:
     """Invariant: something is known and something is not, or the text is refused."""
     forms = st.sampled_from(["top", "bottom", "left", "right", "box", "outside", "middle", ""])
-    numbers = st.lists(DIGITS | st.floats(-2, 40).map(str) | st.text(max_size=4), max_size=5).map(",".join)
+    number = (
+        DIGITS
+        | st.floats(-2, 40).map(str)
+        | st.text(max_size=4)
+        | st.sampled_from(["0.01", "0.99", "0", "1"])
+    )
+    numbers = st.lists(number, max_size=5).map(",".join) | number
 
     @effort
     @given(st.builds("{}:{}".format, forms, numbers) | st.text(max_size=10))
@@ -107,28 +114,28 @@ def test_parts_of_photos(effort: settings) -> None:
 @efforts
 def test_addresses_stay_in_the_folder_of_downloads(effort: settings) -> None:
     """Invariant: whatever an address says, its file lies below downloads/ of the cache, under a name of its own."""
-    hosts = st.sampled_from(["huggingface.co", "x.test", "..", "[::1]", "[", "a:1", ""])
-    parts = st.sampled_from(
-        [
-            "..",
-            ".",
-            "",
-            "%2e%2e",
-            "%2F..%2F..",
-            "resolve",
-            "main",
-            "a.ckpt",
-            "a@b",
-            "%00",
-            "a" * 300,
-            "o",
-            "\\",
-        ]
+    hosts = st.sampled_from(
+        ["huggingface.co", "huggingface.co/o/r/resolve/main", "x.test", "..", "[::1]", "[", "a:1", ""]
     )
-    paths = st.lists(parts | st.text(max_size=5), max_size=6).map("/".join)
-    addresses = st.builds(
-        "{}{}/{}".format, st.sampled_from(["https://", "hf://", "hf://o/r", "http:"]), hosts, paths
-    )
+    odd = [
+        "..",
+        ".",
+        "",
+        "%2e%2e",
+        "%2F..%2F..",
+        "resolve",
+        "main",
+        "a.ckpt",
+        "a@b",
+        "%00",
+        "a" * 300,
+        "o",
+        "\\",
+    ]
+    climbing = st.lists(st.sampled_from(["..", "%2e%2e", "a.ckpt"]), min_size=2, max_size=6)
+    paths = (st.lists(st.sampled_from(odd) | st.text(max_size=5), max_size=6) | climbing).map("/".join)
+    starts = st.builds("https://{}".format, hosts) | st.sampled_from(["hf://o/r", "hf://", "http:/"])
+    addresses = st.builds("{}/{}".format, starts, paths)
 
     @effort
     @given(addresses | st.text(max_size=20))

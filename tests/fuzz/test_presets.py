@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.damage import changed, damaged, values
@@ -153,13 +153,19 @@ def test_known_keys_with_any_value(effort: settings) -> None:
 def test_texts_for_overrides(effort: settings) -> None:
     """Invariant: a value or one error, of the project, for any text after --set."""
     start = st.sampled_from(
-        ["", "a=", "data.size=", "tokenizer.channel_multipliers=", "a=!!", "a=&x ", "a={", "=", "."]
+        ["", "a=", "data.size=", "tokenizer.channel_multipliers=", "a=&x ", "a={", "=", "."]
     )
+    types = st.sampled_from(
+        ["bool", "int", "float", "timestamp", "binary", "set", "omap", "merge", "null", "python/none"]
+    )
+    typed = st.builds("a=!!{} {}".format, types, st.text("0123456789:-.x' ", max_size=6))
+    dates = st.builds("a={}-{}-{}".format, *[st.integers(0, 9999)] * 3)
 
     @effort
-    @given(start, st.text(max_size=30))
-    def holds(first: str, rest: str) -> None:
-        found = attempted(lambda: parse_override(first + rest))
+    @given(st.builds("{}{}".format, start, st.text(max_size=30)) | typed | dates)
+    @example("a=" + "[" * 3000)
+    def holds(text: str) -> None:
+        found = attempted(lambda: parse_override(text))
         assert isinstance(found, UsageError) or all(found[0])
 
     holds()

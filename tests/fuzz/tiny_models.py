@@ -38,8 +38,12 @@ def save_tiny_models(folder: Path) -> list[Path]:
     spec = PriorSpec(8, (4, 4), "class", 3, null_condition=True)
     prior = build_prior(config.transformer, spec)
     paths = [folder / "tokenizer.safetensors", folder / "transformer.safetensors"]
-    save_tokenizer(paths[0], tokenizer.state_dict(), config, {"steps": 7})
+    provenance = {
+        "version": "1.0", "step": 7, "data": "photos", "images": 12, "classes": ["a", "b"], "weights": "last",
+        "validation": {"loss": 0.5}, "imported": {"file": "a.ckpt", "layout": "x", "sha256": "0" * 64, "epoch": 3},
+    }  # fmt: skip
+    save_tokenizer(paths[0], tokenizer.state_dict(), config, provenance)
     save_transformer(
-        paths[1], prior.state_dict(), tokenizer.state_dict(), config, spec, ("a", "b", "c"), {"steps": 7}
+        paths[1], prior.state_dict(), tokenizer.state_dict(), config, spec, ("a", "b", "c"), provenance
     )
     return paths
