@@ -152,7 +152,7 @@ def test_changed_descriptions(effort: settings, pair: Path) -> None:
     file = pair.with_suffix(".json")
     document = json.loads(file.read_text())
 
-    @effort
+    @settings(effort, max_examples=3 * effort.max_examples)
     @given(changed(document))
     def holds(description: dict[str, Any]) -> None:
         file.write_text(json.dumps(description))

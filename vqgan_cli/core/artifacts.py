@@ -280,11 +280,7 @@ def _filled(build: Callable[[], M], state: Mapping[str, torch.Tensor], info: Mod
         with torch.device("meta"):
             module = build()
         module.load_state_dict(state, assign=True)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        OverflowError,
-    ) as error:  # as torch calls sizes that cannot be
+    # By all these names torch and its modules refuse sizes that cannot be.
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
     return module.eval().requires_grad_(False)

@@ -173,12 +173,8 @@ def load(folder: Path) -> Checkpoint:
         files = [folder / name for name in sorted(names) if name.endswith(".safetensors")]
         tensors = {path.stem: load_file(path) for path in files}
         return Checkpoint(int(facts.pop("step")), tensors, facts)
-    except (
-        SafetensorError,
-        ValueError,
-        TypeError,
-        LookupError,
-    ) as error:  # of another program, checksums and all
+    # Of another program, checksums and all.
+    except (SafetensorError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"checkpoint {str(folder)!r} cannot be read: {error}") from None
 
 
