@@ -53,7 +53,7 @@ def test_what_a_model_says_of_itself(
     # Of a config, what models are built by; the rest is presets' business.
     sections = ("tokenizer", "condition", "transformer") if part == "config" else tuple(said[part])
 
-    @settings(effort, max_examples=effort.max_examples // 3)  # models are built
+    @settings(effort, max_examples=effort.max_examples // 6)  # models are built
     @given(changed({name: said[part][name] for name in sections}) | st.sampled_from([None, 3, "text"]))
     def holds(new: Any) -> None:
         if part == "config" and isinstance(new, dict):
