@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from tests.fuzz.damage import damaged
+from tests.security.audit import EXECUTION, NETWORK, REMOVAL, WRITING, Audit
 from vqgan_cli.core.errors import VqganError
 
 SECONDS = 20
@@ -32,27 +32,8 @@ MEMORY = 512 << 20
 """Bytes that reading may take at most, beside what the process has when it begins."""
 MAX_MEGAPIXELS = 4.0
 
-FORBIDDEN = (
-    *(
-        "subprocess.Popen",
-        "os.system",
-        "os.exec",
-        "os.posix_spawn",
-        "os.fork",
-        "pickle.find_class",
-        "ctypes.dlopen",
-    ),
-    *(
-        "socket.connect",
-        "socket.getaddrinfo",
-        "os.remove",
-        "os.rename",
-        "os.mkdir",
-        "os.rmdir",
-        "shutil.rmtree",
-    ),
-)
-"""Events of Python's audit that no reading causes; files opened to be written are added to them."""
+FORBIDDEN = (*NETWORK, *EXECUTION, *REMOVAL, *WRITING)
+"""Events of Python's audit that no reading causes."""
 
 Reader = Callable[[Path], object]
 Corpus = dict[str, bytes]  # file name -> content
@@ -119,7 +100,6 @@ def checkpoints(folder: Path) -> tuple[Corpus, list[Reader]]:
     def read(path: Path) -> object:
         if path.suffix in (".yaml", ".json"):
             return read_foreign(folder / "good.safetensors", path)
-        # Damage keeps the checksum of a pickle from agreeing; without one, it is read all the same.
         return {name: float(tensor.sum()) for name, tensor in read_foreign(path).tensors.items()}
 
     return corpus, [read]
@@ -167,7 +147,7 @@ def files(corpus: Corpus, first: int, last: int) -> Iterator[tuple[int, str, byt
 
 
 def main(first: int, last: int, kinds: list[str]) -> None:
-    watch = Watch()
+    audit = Audit()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "given").mkdir()
@@ -176,9 +156,9 @@ def main(first: int, last: int, kinds: list[str]) -> None:
             (folder / kind).mkdir()
             corpus, readers = KINDS[kind](folder / kind)
             for good, data in corpus.items():  # whatever is imported or allocated once
-                given(folder / "given", good, data, readers, watch)
+                given(folder / "given", good, data, readers, audit)
             made.append((corpus, readers))
-        watch.happened.clear()
+        audit.happened.clear()
         before = peak()
         limit()
         for kind, (corpus, readers) in zip(kinds, made, strict=True):
@@ -186,41 +166,27 @@ def main(first: int, last: int, kinds: list[str]) -> None:
             for seed, file, data in files(corpus, first, last):
                 print(f"{kind}, seed {seed}, a damaged {file}", flush=True)
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
-                read += given(folder / "given", file, data, readers, watch)
-                assert not watch.happened, watch.happened
+                read += given(folder / "given", file, data, readers, audit)
+                assert not audit.happened, audit.happened
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps({"kind": kind, "read": read.count(True), "refused": read.count(False)}))
         print(json.dumps({"grown": peak() - before}))
 
 
-class Watch:
-    """Notes what a reader must not do, while it is active."""
-
-    def __init__(self) -> None:
-        self.active = False
-        self.happened: list[str] = []
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        writes = event == "open" and isinstance(arguments[1], str) and not {*"wax+"}.isdisjoint(arguments[1])
-        if self.active and (event in FORBIDDEN or writes):
-            self.happened.append(f"{event} {arguments[:2]}")
-
-
-def given(folder: Path, name: str, data: bytes, readers: list[Reader], watch: Watch) -> list[bool]:
+def given(folder: Path, name: str, data: bytes, readers: list[Reader], audit: Audit) -> list[bool]:
     """Whether each reader read a file."""
     path = folder / name
     path.write_bytes(data)
     read = []
     for reader in readers:
-        watch.active = True
+        audit.forbidden = FORBIDDEN
         try:
             reader(path)
             read.append(True)
         except VqganError:
             read.append(False)
         finally:
-            watch.active = False
+            audit.forbidden = ()
     return read
 
 

@@ -17,7 +17,7 @@ from tests.recipes.conftest import SavedTokenizer, Vqgan
 from tests.recipes.test_conditions import train as train_transformer
 from tests.recipes.tiny_run import settings
 from tests.recipes.tiny_run import train as train_ae
-from tests.security.conftest import EXECUTION, NETWORK, Audit
+from tests.security.audit import EXECUTION, NETWORK, Audit
 
 IN_PROCESS = settings(data__workers=0)
 LOWRES = {"condition__kind": "lowres", "condition__tokenizer": "same"}
