@@ -156,9 +156,8 @@ def main(first: int, last: int, kinds: list[str]) -> None:
             (folder / kind).mkdir()
             corpus, readers = KINDS[kind](folder / kind)
             for good, data in corpus.items():  # whatever is imported or allocated once
-                given(folder / "given", good, data, readers, audit)
+                given(folder / "given", good, data, readers, audit, ())
             made.append((corpus, readers))
-        audit.happened.clear()
         before = peak()
         limit()
         for kind, (corpus, readers) in zip(kinds, made, strict=True):
@@ -166,20 +165,22 @@ def main(first: int, last: int, kinds: list[str]) -> None:
             for seed, file, data in files(corpus, first, last):
                 print(f"{kind}, seed {seed}, a damaged {file}", flush=True)
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
-                read += given(folder / "given", file, data, readers, audit)
+                read += given(folder / "given", file, data, readers, audit, FORBIDDEN)
                 assert not audit.happened, audit.happened
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps({"kind": kind, "read": read.count(True), "refused": read.count(False)}))
         print(json.dumps({"grown": peak() - before}))
 
 
-def given(folder: Path, name: str, data: bytes, readers: list[Reader], audit: Audit) -> list[bool]:
+def given(
+    folder: Path, name: str, data: bytes, readers: list[Reader], audit: Audit, forbidden: tuple[str, ...]
+) -> list[bool]:
     """Whether each reader read a file."""
     path = folder / name
     path.write_bytes(data)
     read = []
     for reader in readers:
-        audit.forbidden = FORBIDDEN
+        audit.forbidden = forbidden
         try:
             reader(path)
             read.append(True)
