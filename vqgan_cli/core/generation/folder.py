@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from vqgan_cli.core.data.images import contact_sheet, read_image, remove_unfinished, write_image
 from vqgan_cli.core.data.transforms import resize
@@ -35,7 +36,8 @@ _SHEET_SIDE = 2048  # pixels of the sheet's longer side, more or less
 _FOR_PEOPLE = ("model", "vqgan", "max_batch")  # settings on which no image depends
 
 
-class Sample(BaseModel):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Sample:
     """One generated image.
 
     Attributes:
@@ -48,8 +50,6 @@ class Sample(BaseModel):
         source: name of the map or photo that it was made from, or None.
         score: probability of the class by the scorer, where there was one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     index: int

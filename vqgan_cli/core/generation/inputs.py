@@ -66,8 +66,9 @@ def maps_of_files(
         raise UsageError(f"--from-image: {kind.name} maps cannot be computed from pictures")
     found = find_images(spec) if from_images else find_maps(spec, kind)
 
-    def read(path: Path) -> Array:
+    def read(key: str) -> Array:
         """The map at the size of its images."""
+        path = found.root / key
         array: Array = read_image(path) if from_images else kind.read(path)
         height, width = size or _rounded(array.shape, encoder.downsampling)
         _require_window(model, height, width, str(path))
@@ -78,9 +79,8 @@ def maps_of_files(
 
     templates, reason = [], ""
     for key, name in zip(found.keys, _file_names(found.keys), strict=True):
-        path = found.root / key
         try:
-            array = read(path)
+            array = read(key)
         except ImageError as error:
             if len(found.keys) == 1:
                 raise
@@ -90,9 +90,9 @@ def maps_of_files(
         template = Template(
             (array.shape[0] // encoder.downsampling, array.shape[1] // encoder.downsampling),
             name=name,
-            condition=partial(_encoded, encoder, read, path),
+            condition=partial(_encoded, encoder, read, key),
             mark=_mark(array),
-            shown=partial(_pictured, encoder, read, path),
+            shown=partial(_pictured, encoder, read, key),
         )
         templates.append(template)
     if not templates:
@@ -100,12 +100,12 @@ def maps_of_files(
     return templates
 
 
-def _encoded(encoder: MapEncoder, read: Callable[[Path], Array], path: Path) -> npt.NDArray[np.int64]:
-    return encoder.encode_large(read(path))
+def _encoded(encoder: MapEncoder, read: Callable[[str], Array], key: str) -> npt.NDArray[np.int64]:
+    return encoder.encode_large(read(key))
 
 
-def _pictured(encoder: MapEncoder, read: Callable[[Path], Array], path: Path) -> Picture:
-    return _small(encoder.map_kind.picture(read(path)))
+def _pictured(encoder: MapEncoder, read: Callable[[str], Array], key: str) -> Picture:
+    return _small(encoder.map_kind.picture(read(key)))
 
 
 def maps_of_codes(path: Path, model: Transformer) -> list[Template]:

@@ -49,7 +49,7 @@ class Photo:
         return blend(self.picture, picture, self.mask, self.seam)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Template:
     """What some images have in common.
 
