@@ -51,6 +51,7 @@ __all__ = [
     "resolve_model",
     "save_tokenizer",
     "save_transformer",
+    "shapes_of",
 ]
 
 TOKENIZER_FORMAT = "vqgan-tokenizer/1"
@@ -272,15 +273,27 @@ def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Ten
     return info, state
 
 
-def _filled(build: Callable[[], M], state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
+def shapes_of(build: Callable[[], M], info: ModelInfo) -> M:
+    """A module of a model file without its weights, which takes neither memory nor time for random ones.
+
+    Raises:
+        ModelError: what the file says asks for sizes that cannot be.
+    """
     import torch
 
-    # Shapes first, then the file's own tensors in their places: no second copy, and no time for random weights.
     try:
         with torch.device("meta"):
-            module = build()
-        module.load_state_dict(state, assign=True)
-    # By all these names torch and its modules refuse sizes that cannot be.
+            return build()
+    # By all these names torch and its modules refuse them.
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise ModelError(f"the config inside {str(info.path)!r} has impossible sizes: {error}") from error
+
+
+def _filled(build: Callable[[], M], state: Mapping[str, torch.Tensor], info: ModelInfo) -> M:
+    # Shapes first, then the file's own tensors in their places: no second copy.
+    module = shapes_of(build, info)
+    try:
+        module.load_state_dict(state, assign=True)
+    except RuntimeError as error:
         raise ModelError(f"the weights in {str(info.path)!r} do not fit their own config: {error}") from error
     return module.eval().requires_grad_(False)

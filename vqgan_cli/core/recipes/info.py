@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -21,6 +20,7 @@ from vqgan_cli.core.artifacts import (
     prior_spec,
     read_model_info,
     resolve_model,
+    shapes_of,
 )
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
@@ -170,15 +170,13 @@ def _model(path: Path) -> ModelFacts:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{str(found.path)!r} is damaged: {error}") from error
     side, f = found.config.data.size, found.config.tokenizer.downsampling
-    with torch.device("meta"):  # shapes without memory
-        tokenizer = Tokenizer(found.config.tokenizer)
+    tokenizer = shapes_of(lambda: Tokenizer(found.config.tokenizer), found)
     parameters = {
         name: sum(p.numel() for p in part.parameters()) for name, part in tokenizer.named_children()
     }
     grid = (side // f, side // f)
     if found.format == TRANSFORMER_FORMAT:
-        with torch.device("meta"):
-            prior = build_prior(found.config.transformer, prior_spec(found))
+        prior = shapes_of(lambda: build_prior(found.config.transformer, prior_spec(found)), found)
         parameters = {"prior": sum(p.numel() for p in prior.parameters()), **parameters}
         grid = prior.spec.grid
     return ModelFacts(
