@@ -92,8 +92,7 @@ def test_bad_codes_are_refused(
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-@pytest.mark.fault(24, *COMMANDS)
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.fault(24, each)) for each in COMMANDS])
 def test_a_code_outside_is_located(name: str, codes: Path, lines: Lines, vqgan: Vqgan) -> None:
     """Closed form: image, name, row, column, value and codebook, as they were spoilt."""
     BAD_CODES["outside the codebook"].spoil(codes)
