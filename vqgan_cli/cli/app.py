@@ -16,6 +16,7 @@ import typer
 
 from vqgan_cli import __version__
 from vqgan_cli.cli import console, evaluate, models, presets
+from vqgan_cli.cli.bench import bench
 from vqgan_cli.cli.decode import decode
 from vqgan_cli.cli.display import is_main_process
 from vqgan_cli.cli.encode import encode
@@ -51,6 +52,7 @@ app.command()(generate)
 app.command()(upscale)
 app.command("import")(import_)
 app.command()(export)
+app.command()(bench)
 app.command()(study)
 app.command()(info)
 app.command()(synthetic)

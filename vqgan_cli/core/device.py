@@ -6,7 +6,7 @@ import torch
 
 from vqgan_cli.core.errors import UsageError
 
-__all__ = ["autocast_for", "float64_device", "resolve_device"]
+__all__ = ["autocast_for", "described", "float64_device", "resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -47,3 +47,13 @@ def autocast_for(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks compute in ``fp32``, ``bf16`` or ``fp16``."""
     types = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     return torch.autocast(device.type, dtype=types[precision], enabled=precision != "fp32")
+
+
+def described(device: torch.device) -> str:
+    """A device in words: the name of a GPU, the threads of a CPU."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
+    return str(device)

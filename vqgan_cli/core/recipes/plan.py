@@ -6,10 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from vqgan_cli.core.config import ExperimentConfig
-from vqgan_cli.core.device import resolve_device
+from vqgan_cli.core.device import described, resolve_device
 from vqgan_cli.core.planning.choosing import Choice, choose
 from vqgan_cli.core.planning.looking import DataFacts, look_at
 from vqgan_cli.core.planning.measuring import (
@@ -106,7 +104,7 @@ def plan(data: str, preset: str | None, device: str, reporter: Reporter, *, seco
     f = config.tokenizer.downsampling
     return PlanFacts(
         data=found,
-        device=_described(chosen),
+        device=described(chosen),
         preset=choice.preset,
         settings=choice.settings,
         reasons=choice.reasons,
@@ -143,12 +141,3 @@ def _stage(command: str, section: str, choice: Choice, data: DataFacts, speed: S
         words += ["--set", setting]
     seen = speed.steps * speed.batch_size * speed.accumulate
     return StageFacts(shlex.join(words), speed, None if data.endless else seen / data.images)
-
-
-def _described(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device}, {torch.cuda.get_device_name(device)}"
-    if device.type == "cpu":
-        threads = torch.get_num_threads()
-        return f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
-    return str(device)

@@ -16,12 +16,12 @@ from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import OutputError, UsageError
 from vqgan_cli.core.evaluation.features import load_features
 from vqgan_cli.core.files import require_writable_folder, reserved, write_text
+from vqgan_cli.core.plots import Dots, Lines, plot
 from vqgan_cli.core.presets import overridden, read_overrides, resolve
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.studies import STUDIES
 from vqgan_cli.core.studies.base import Command, Metric, Run, Study
 from vqgan_cli.core.studies.instruments import Instruments
-from vqgan_cli.core.studies.plot import Dots, Lines, plot
 from vqgan_cli.core.studies.results import ArmResult, collect, dots, markdown, rows
 from vqgan_cli.core.studies.schedule import (
     config_of,

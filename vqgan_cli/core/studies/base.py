@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vqgan_cli.core.artifacts import MODEL_FILE
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.plots import Lines
 from vqgan_cli.core.studies.curves import Point, read_curve
-from vqgan_cli.core.studies.plot import Lines
 
 if TYPE_CHECKING:
     from vqgan_cli.core.studies.instruments import Instruments

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.plots import Lines
 from vqgan_cli.core.studies.base import Arm, Metric, Run, Study, Values
 from vqgan_cli.core.studies.curves import at
-from vqgan_cli.core.studies.plot import Lines
 
 if TYPE_CHECKING:
     from vqgan_cli.core.studies.instruments import Instruments

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vqgan_cli.core.plots import Dots
 from vqgan_cli.core.studies.base import Metric, Run
-from vqgan_cli.core.studies.plot import Dots
 
 __all__ = ["ArmResult", "Spread", "collect", "dots", "markdown", "rows"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqgan_cli.core.studies.plot import Dots, Lines, plot, ticks
+from vqgan_cli.core.plots import Dots, Lines, plot, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

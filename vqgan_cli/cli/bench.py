@@ -1,0 +1,245 @@
+"""``vqgan bench``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqgan_cli.cli import console
+from vqgan_cli.cli.options import Debug, Device, InferencePrecision, Json, Quiet, SetOption
+from vqgan_cli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqgan_cli.core.bench.work import Result
+    from vqgan_cli.core.recipes.bench import BenchResult
+
+__all__ = ["bench"]
+
+_SHAPES = "What is measured"
+
+
+class Work(StrEnum):
+    """What can be asked for."""
+
+    ENCODE = "encode"
+    DECODE = "decode"
+    TRAIN = "train"
+    SAMPLE = "sample"
+    WINDOW = "window"
+    IO = "io"
+    ALL = "all"
+
+
+def bench(
+    works: Annotated[
+        list[Work] | None,
+        typer.Argument(
+            metavar="[WORK]...",
+            help="encode, decode: images in memory to codes and back; train: a step of each trainer; sample: the codes "
+            "of images of the training size; window: one large image by the sliding window; io: encoding a folder of "
+            "files. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            metavar="NAME|FILE",
+            help="Architecture, with random weights: a name of `vqgan presets list`, or your own .yaml file. Default: "
+            "demo.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A trained tokenizer or transformer in place of --preset: a weights file, a run folder, or a name of "
+            "`vqgan models list`.",
+        ),
+    ] = None,
+    set_: SetOption = None,
+    device: Device = "auto",
+    precision: InferencePrecision = "fp32",
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, metavar="N", help="Timed calls of each way, by turns.")
+    ] = 5,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            "-b",
+            min=1,
+            metavar="N",
+            rich_help_panel=_SHAPES,
+            help="Images at a time in encode, decode, train and io; train takes four times as many sequences of codes. "
+            "Default: 1 on a CPU, else 16.",
+        ),
+    ] = None,
+    sequences: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--sequences",
+            min=1,
+            metavar="N",
+            rich_help_panel=_SHAPES,
+            help="sample: images drawn at a time; may be given many times, for a row each. Default: 1 and 8.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="HxW",
+            rich_help_panel=_SHAPES,
+            help="window: height x width of the image in pixels. Default: 2 x 4 training sizes, 512x1024 for models of "
+            "256x256.",
+        ),
+    ] = None,
+    stride: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--stride",
+            min=1,
+            metavar="N",
+            rich_help_panel=_SHAPES,
+            help="window: cells drawn before the window moves, 1 is exact; may be given many times. Default: 1 and 4.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="SOURCE",
+            rich_help_panel=_SHAPES,
+            help="encode, train, io: images in place of synthetic ones.",
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images",
+            min=1,
+            metavar="N",
+            rich_help_panel=_SHAPES,
+            help="io: files that are encoded. encode with --data: images whose codes are compared.",
+        ),
+    ] = 64,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also write a plot. Default: none.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how fast this machine does the work, against the straightforward way and against its own limits.
+
+    The straightforward way computes in float32 what the reference implementations compute, as they do: both run in this
+    process by turns, with the same weights, and the ratio of each pair tells what is gained. The limit is measured too:
+    the speed of large matrix products and of reading memory, or for io the slower of network and reading. Memory is the
+    most that a call takes beyond what is there before it.
+
+    Examples:
+
+      vqgan bench
+
+      vqgan bench encode decode --preset imagenet --precision bf16
+
+      vqgan bench sample window --model runs/demo-transformer --json
+
+      vqgan bench io --data photos/ --images 500
+    """
+    from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.core.sizes import parse_size
+
+    if preset is not None and model is not None:
+        raise UsageError("--preset and --model both say what to measure", hint="give one of them")
+    if set_ and model is not None:
+        raise UsageError("--set changes a preset, and a model is as it is", hint="leave --set or --model out")
+    grid = parse_size(size) if size else None
+    names = list(dict.fromkeys(works or [Work.ALL]))
+
+    from vqgan_cli.core.bench.settings import BenchSettings
+    from vqgan_cli.core.bench.works import WORKS
+    from vqgan_cli.core.recipes.bench import BenchOptions
+    from vqgan_cli.core.recipes.bench import bench as recipe
+
+    everything = Work.ALL in names
+    settings = BenchSettings(
+        batch_size=batch_size,
+        sequences=tuple(sequences or BenchSettings.sequences),
+        size=grid,
+        strides=tuple(stride or BenchSettings.strides),
+        data=data,
+        images=images,
+    )
+    options = BenchOptions(
+        works=list(WORKS) if everything else names,
+        everything=everything,
+        preset=preset or BenchOptions.preset,
+        overrides=set_ or [],
+        model=model,
+        device=device,
+        precision=precision,
+        rounds=rounds,
+        settings=settings,
+        plot=plot,
+    )
+    done = recipe(options, ConsoleReporter())
+    _show(done)
+    if json:
+        console.json_data(done.json)
+    elif plot is not None:
+        console.data(str(plot))
+
+
+def _show(done: BenchResult) -> None:
+    console.info(f"{done.subject}, {done.device}, {done.precision}; the straightforward way in fp32")
+    console.info(
+        f"limits: {done.limits.flops / 1e9:,.0f} GFLOP/s in matrix products, "
+        f"{done.limits.bandwidth / 1e9:,.1f} GB/s of memory read"
+    )
+    columns = [
+        "work",
+        "per second",
+        "straightforward",
+        "ratio",
+        "from, to",
+        "of the limit",
+        "MB",
+        "straightf.",
+    ]
+    console.table(columns, [_row(result) for result in done.results])
+    for result in done.results:
+        facts = result.counts | result.agreement
+        if facts:
+            described = ", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in facts.items())
+            console.info(f"{result.name}: {described}")
+
+
+def _row(result: Result) -> list[str]:
+    spread = f"{result.ratios[0]:.2f}, {result.ratios[-1]:.2f}" if result.ratios else "-"
+    share = "-"
+    if result.share_of_limit is not None:
+        share = f"{100 * result.share_of_limit:.0f} % {result.limited_by}"
+    return [
+        result.name,
+        f"{result.ours_per_second:,.3g} {result.unit}",
+        _number(result.plain_per_second, ",.3g"),
+        _number(result.ratio, ".2f"),
+        spread,
+        share,
+        _number(result.ours_memory, ",.0f", 1e6),
+        _number(result.plain_memory, ",.0f", 1e6),
+    ]
+
+
+def _number(value: float | None, form: str, unit: float = 1.0) -> str:
+    return "-" if value is None else format(value / unit, form)

@@ -1,0 +1,32 @@
+"""How the works are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BenchSettings"]
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """How the works are done.
+
+    Attributes:
+        batch_size: images at a time for the tokenizer, its training step, and reading; None: 1 on a CPU, else 16.
+        sequences: images drawn at a time, one row for each number.
+        size: (height, width) in pixels of the image drawn by the sliding window; None: 2 x 4 training sizes.
+        strides: cells per placement of the window, one row for each.
+        data: images that are encoded, as ``open_source`` takes them; None: a synthetic set, written as JPEG files.
+        images: how many of them are read.
+    """
+
+    batch_size: int | None = None
+    sequences: tuple[int, ...] = (1, 8)
+    size: tuple[int, int] | None = None
+    strides: tuple[int, ...] = (1, 4)
+    data: str | None = None
+    images: int = 64
+
+    def batch(self, device_type: str) -> int:
+        """Images at a time on a device."""
+        return self.batch_size or (1 if device_type == "cpu" else 16)
