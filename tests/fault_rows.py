@@ -23,6 +23,7 @@ class Row(NamedTuple):
 
 
 _TRAINERS = ("train-ae", "train-transformer")
+_READERS = (*_TRAINERS, "encode", "generate", "upscale")
 _WRITERS = ("encode", "decode", "generate", "upscale")
 
 ROWS = {
@@ -34,9 +35,9 @@ ROWS = {
     6: Row("kill -9 while saving: the one before loads", _TRAINERS),
     7: Row("kill -9 of one process of two: the others leave", (*_TRAINERS, "encode", "generate")),
     8: Row("full disk: a clear error, nothing old is lost", (*_TRAINERS, *_WRITERS, "import")),
-    9: Row("output not writable: fails before any work", (*_TRAINERS, *_WRITERS, "import")),
+    9: Row("output not writable: fails before any work", (*_TRAINERS, *_WRITERS, "import", "evaluate")),
     10: Row("newest checkpoint truncated: said, and the one before is taken", _TRAINERS),
-    11: Row("a flipped bit in weights is caught", (*_TRAINERS, *_WRITERS)),
+    11: Row("a flipped bit in weights is caught", (*_TRAINERS, *_WRITERS, "evaluate")),
     12: Row("a foreign folder among the checkpoints is ignored", _TRAINERS),
     13: Row("resumed equals never stopped, bit for bit", _TRAINERS),
     14: Row("resumed twice: the steps add up", _TRAINERS),
@@ -44,14 +45,14 @@ ROWS = {
     16: Row("another architecture: the differences are listed, exit 2", _TRAINERS),
     17: Row("the loss is not finite: no update, and several in a row stop", _TRAINERS),
     18: Row("malicious pickle: refused, nothing executed", ("import", *_TRAINERS, *_WRITERS)),
-    19: Row("damaged, empty and false images: named, counted, exit 3", (*_TRAINERS, "encode", "generate", "upscale")),
-    20: Row("decompression bomb: refused by name", (*_TRAINERS, "encode", "generate", "upscale")),
+    19: Row("damaged, empty and false images: named, counted, exit 3", (*_READERS, "evaluate")),
+    20: Row("decompression bomb: refused by name", (*_READERS, "evaluate")),
     21: Row("EXIF orientation: upright", ("train-ae", "encode", "upscale")),
     22: Row("16 bits, gray, palette, alpha, CMYK, animation: right RGB", ("train-ae", "encode", "upscale")),
     23: Row("truncated or pickled .npy: refused", ("train-transformer", "decode", "generate")),
     24: Row("a code outside the codebook: image, position and value", ("train-transformer", "decode", "generate")),
     25: Row("codes of another tokenizer: refused", ("train-transformer", "decode", "generate")),
-    26: Row("no network: one message with the way out", ("train-ae", "generate", "import", "models")),
+    26: Row("no network: one message with the way out", ("train-ae", "generate", "import", "models", "evaluate")),
     27: Row("corrupt cached weights: named, with the expected hash", ("train-ae", "models")),
     28: Row("unknown preset, key, class, size: exit 2 and the nearest", (*_TRAINERS, *_WRITERS, "import")),
     29: Row("stdout closed: a quiet exit", ("presets", "info", "encode", "decode", "generate", "models")),

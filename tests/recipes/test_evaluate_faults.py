@@ -67,6 +67,7 @@ def test_signal_ends_it_and_leaves_no_report(
     assert (tmp_path / "report/report.html").is_file()
 
 
+@pytest.mark.fault(9, "evaluate")
 def test_output_that_cannot_be_written_is_found_before_any_work(
     command: tuple[list[str | Path], Path], vqgan: Vqgan, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_output_that_cannot_be_written_is_found_before_any_work(
     assert "cannot write to 'file/report'" in done.err
 
 
+@pytest.mark.fault(11, "evaluate")
 @pytest.mark.parametrize("command", ["reconstruction", "likelihood"], indirect=True)
 def test_flipped_bit_in_the_weights(
     command: tuple[list[str | Path], Path], vqgan: Vqgan, tmp_path: Path

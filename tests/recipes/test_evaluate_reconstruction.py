@@ -134,6 +134,8 @@ def test_report_holds_everything_and_fetches_nothing(
     assert "report/report.html' exists" in done.err
 
 
+@pytest.mark.fault(19, "evaluate")
+@pytest.mark.fault(20, "evaluate")
 def test_bad_images_are_named_and_left_out(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
     """Oracle: the table of what each file must be refused for; also one that is too small once it is rounded to f."""
     expected = write_bad_images(tmp_path / "bad")

@@ -271,6 +271,7 @@ def test_copies_show(sets: tuple[Path, Path], evaluate: Evaluate, weights: Path,
     assert json.loads(Path("report/metrics.json").read_text()) == found
 
 
+@pytest.mark.fault(19, "evaluate")
 def test_bad_images(
     sets: tuple[Path, Path], evaluate: Evaluate, vqgan: Vqgan, weights: Path, tmp_path: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_bad_images(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.fault(26, "evaluate")
 def test_out_of_reach(sets: tuple[Path, Path], vqgan: Vqgan, offline: Path) -> None:
     """One message: which file, its hash, where to put it, and the other way."""
     done = vqgan("evaluate", "samples", "-s", sets[0], "-r", sets[1], "--device", "cpu")
