@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqgan_cli.core.models.priors import Prior
-from vqgan_cli.core.sampling.choice import choose, guidance_scale, uniforms
+from vqgan_cli.core.sampling.choice import choose, guidance_scale, precise_type, uniforms
 from vqgan_cli.core.sampling.settings import SamplingSettings
 
 __all__ = ["Canvas", "Progress", "Stopped"]
@@ -48,8 +48,7 @@ class Canvas:
         self.known = self.codes >= 0
         cells = height * width
         numbers = [uniforms(settings.seed, first_image + n, cells) for n in range(len(condition))]
-        on_device = torch.float32 if condition.device.type == "mps" else torch.float64
-        self._uniforms = torch.stack(numbers).to(condition.device, on_device)
+        self._uniforms = torch.stack(numbers).to(condition.device, precise_type(condition.device))
         self._progress = progress
         self._drawn = self._given = int(self.known.sum())
 
