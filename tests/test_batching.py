@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vqgan_cli.core.batching import Background, full_batches, prefetch
+from vqgan_cli.core.batching import Background, full_batches, one_late, prefetch
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 8])
@@ -83,6 +83,22 @@ def test_prefetch_raises_where_the_result_would_have_come() -> None:
     assert [next(results), next(results)] == [-1, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_one_late_has_asked_for_the_next(count: int) -> None:
+    """Closed form: all items in order, each when one more was taken from the source, if there is one."""
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(count):
+            taken.append(number)
+            yield number
+
+    for place, item in enumerate(one_late(source())):
+        assert item == place
+        assert len(taken) == min(place + 2, count)
+    assert len(taken) == count
 
 
 def test_background_does_every_job() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Background", "full_batches", "prefetch"]
+__all__ = ["THREADS", "Background", "full_batches", "one_late", "prefetch"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 Array = npt.NDArray[Any]
+
+THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""That read or write images beside the model: one for each core of this process."""
 
 
 def prefetch(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Iterator[R]:
@@ -35,6 +39,16 @@ def prefetch(function: Callable[[T], R], items: Iterable[T], *, threads: int, ah
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def one_late(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each after the next has been asked for: a device computes that one while this one is used."""
+    waiting = iter(items)
+    for last in waiting:
+        for item in waiting:
+            yield last
+            last = item
+        yield last
 
 
 class Background:

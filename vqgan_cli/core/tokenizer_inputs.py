@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from vqgan_cli.core.batching import prefetch
+from vqgan_cli.core.batching import THREADS, prefetch
 from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
@@ -25,7 +25,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         position: in the source.
-        pixels: what `to_tensor` takes, at a size that the tokenizer takes; None if the image is bad.
+        pixels: what `to_batch` takes, at a size that the tokenizer takes; None if the image is bad.
         size: (height, width) of the original in pixels.
         resized: (height, width) after resizing, before the crop.
         reason: why it is bad, without its name.
@@ -85,7 +85,7 @@ class TokenizerInputs:
 
     def read(self, indices: Iterable[int], *, ahead: int) -> Iterator[Prepared]:
         """Prepare images on threads, in order, at most ``ahead`` of them in advance."""
-        yield from prefetch(self.prepare, indices, threads=min(8, os.cpu_count() or 1), ahead=ahead)
+        yield from prefetch(self.prepare, indices, threads=THREADS, ahead=ahead)
 
 
 def open_inputs(

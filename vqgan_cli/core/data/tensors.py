@@ -14,7 +14,7 @@ from vqgan_cli.core.data.images import to_uint8
 if TYPE_CHECKING:
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["to_arrays", "to_input", "to_tensor"]
+__all__ = ["to_arrays", "to_batch", "to_input", "to_tensor"]
 
 
 def to_tensor(array: npt.NDArray[Any]) -> Tensor:
@@ -33,11 +33,28 @@ def to_tensor(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
-def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tensor:
-    """A batch of `to_tensor` as the tokenizer's input on its device.
+def to_batch(arrays: npt.NDArray[Any]) -> Tensor:
+    """Arrays of one shape as one tensor, pictures without a copy: `to_input` keeps their order in memory.
 
     Args:
-        batch: pictures uint8 [B, 3, H, W], label maps int64 [B, H, W], or values float32 [B, 1, H, W].
+        arrays: uint8 [B, H, W, 3], labels [B, H, W], or float32 [B, H, W].
+
+    Returns:
+        uint8 [B, 3, H, W] in channels-last order, int64 [B, H, W], or float32 [B, 1, H, W].
+    """
+    if arrays.dtype == np.float32:
+        return torch.from_numpy(arrays)[:, None]
+    if arrays.ndim == 3:
+        return torch.from_numpy(arrays.astype(np.int64))
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2)
+
+
+def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """A batch as the tokenizer's input on its device.
+
+    Args:
+        batch: as of `to_batch`: pictures uint8 [B, 3, H, W], label maps int64 [B, H, W], or values float32
+            [B, 1, H, W].
         tokenizer: decides the classes of label maps.
         device: where to.
 
@@ -50,7 +67,7 @@ def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tenso
     batch = batch.to(device, non_blocking=True)
     if batch.ndim == 3:
         return tokenizer.one_hot(batch)
-    return batch if batch.is_floating_point() else batch.float() / 127.5 - 1
+    return batch if batch.is_floating_point() else batch.float().div_(127.5).sub_(1)
 
 
 def to_arrays(decoded: Tensor) -> list[npt.NDArray[Any]]:

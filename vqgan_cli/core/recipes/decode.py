@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
-from vqgan_cli.core.batching import Background, full_batches
+from vqgan_cli.core.batching import THREADS, Background, full_batches
 from vqgan_cli.core.data.codes import Codes, check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import description_path, safe_name
 from vqgan_cli.core.data.images import contact_sheet, remove_unfinished, write_image
@@ -220,7 +219,6 @@ def _decode_all(
     device = next(tokenizer.parameters()).device
     batch_size = options.batch_size if codes.shape is not None else 1
     cells: dict[int, npt.NDArray[Any]] = {}
-    threads = min(8, os.cpu_count() or 1)
     done = 0
 
     def finish(index: int, image: npt.NDArray[Any]) -> None:
@@ -237,7 +235,7 @@ def _decode_all(
 
     with (
         reporter.progress("decoding", len(share), "images") as progress,
-        Background(threads, ahead=4 * batch_size) as writers,
+        Background(THREADS, ahead=4 * batch_size) as writers,
     ):
         grids = ((index, codes.grid(index)) for index in share if not stop.pending())
         for indices, batch in full_batches(grids, batch_size):

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
-from vqgan_cli.core.batching import full_batches
+from vqgan_cli.core.batching import full_batches, one_late, prefetch
 from vqgan_cli.core.data.codes_format import CodesMetadata, Failure
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
-from vqgan_cli.core.data.tensors import to_input, to_tensor
+from vqgan_cli.core.data.tensors import to_batch, to_input
 from vqgan_cli.core.device import autocast_for, resolve_device
 from vqgan_cli.core.files import require_writable_folder
 from vqgan_cli.core.memory import in_batch, memory_errors
@@ -144,21 +143,33 @@ def _encode_pending(
                 sizes[item.position] = item._replace(pixels=None)
                 yield item.position, item.pixels
 
-    def encoded(images: torch.Tensor) -> npt.NDArray[np.int64]:
-        with autocast_for(device, options.precision):
-            return tokenizer.encode(images.contiguous(memory_format=torch.channels_last)).cpu().numpy()
+    def as_batch(group: tuple[list[int], npt.NDArray[Any]]) -> tuple[list[int], torch.Tensor]:
+        indices, pixels = group
+        batch = to_batch(pixels)
+        return indices, batch.pin_memory() if device.type == "cuda" else batch
 
-    done = 0
-    with reporter.progress("encoding", len(pending), "images") as progress:
-        for indices, pixels in full_batches(readable(), batch_size):
-            images = to_input(torch.stack([to_tensor(each) for each in pixels]), tokenizer, device)
+    def encoded(images: torch.Tensor) -> torch.Tensor:
+        with autocast_for(device, options.precision):
+            return tokenizer.encode(images.contiguous(memory_format=torch.channels_last))
+
+    def encoded_batches() -> Iterator[tuple[list[int], torch.Tensor]]:
+        for indices, batch in prefetch(as_batch, full_batches(readable(), batch_size), threads=1, ahead=1):
+            if stop.pending():
+                return
+            images = to_input(batch, tokenizer, device)
+            height, width = images.shape[2:]
             codes = in_batch(
                 encoded,
                 images,
-                f"on {device} with {batch_size} images of {pixels.shape[1]}x{pixels.shape[2]} (height x width)",
+                f"on {device} with {batch_size} images of {height}x{width} (height x width)",
                 f"--precision bf16 or {'a smaller --size' if size else '--size in place of --native'}",
             )
-            for row, index in zip(codes, indices, strict=False):
+            yield indices, codes
+
+    done = 0
+    with reporter.progress("encoding", len(pending), "images") as progress:
+        for indices, codes in one_late(encoded_batches()):
+            for row, index in zip(codes.cpu().numpy(), indices, strict=False):
                 item = sizes.pop(index)
                 writer.add(
                     index,
