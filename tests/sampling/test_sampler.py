@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.golden import gpt_prior, llama_prior, state_dict
-from tests.models.test_priors import KINDS, tiny
+from tests.models.test_priors import KINDS, SPECS, TRANSFORMERS, tiny
 from vqgan_cli.core.errors import UsageError
-from vqgan_cli.core.models.priors import PriorSpec
+from vqgan_cli.core.models.priors import Prior, PriorSpec
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 
 GREEDY = SamplingSettings(temperature=0)
@@ -88,6 +90,53 @@ def test_window_without_movement_equals_cached_sampling(kind: str) -> None:
     # The first row sees nothing that differs until the window moves, which is after the middle.
     assert torch.equal(small[:, 0, :3], large[:, 0, :3])
     assert torch.equal(small[:, 0, :4], strided[:, 0, :4])
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+@pytest.mark.parametrize("grid", [(5, 9), (8, 4), (3, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_steps_draw_what_passes_over_the_prefix_draw(
+    kind: str, grid: tuple[int, int], stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the same codes with every placement drawn anew from all that precedes it; with guidance, for classes and
+    for maps, in one batch or several, and with fewer tokens.
+    """
+    for condition in ("class", "codes"):
+        prior = tiny(kind, replace(SPECS[condition], null_condition=True))
+        shape = (2, *grid) if condition == "codes" else (2, 1)
+        given = torch.randint(5, shape, generator=torch.Generator().manual_seed(3))
+        for guidance, max_batch in ((1.0, 16), (2.0, 6)):
+            settings = SamplingSettings(
+                top_k=12, guidance=guidance, stride=stride, seed=4, max_batch=max_batch
+            )
+            with fed(prior) as kept:
+                drawn = draw(prior, given, grid, settings)
+            with monkeypatch.context() as patched, fed(prior) as anew:
+                patched.setattr(type(prior), "keeps", False)
+                assert torch.equal(draw(prior, given, grid, settings), drawn)
+            assert sum(kept) < sum(anew)
+
+
+@contextmanager
+def fed(prior: Prior) -> Iterator[list[int]]:
+    """Tokens of every pass through the network."""
+    tokens: list[int] = []
+    block = prior.blocks[0]
+    handle = block.register_forward_hook(lambda *arguments: tokens.append(arguments[2].shape[:2].numel()))
+    yield tokens
+    handle.remove()
+
+
+def test_tokens_of_a_large_grid() -> None:
+    """Closed form: 6x4 cells of a window 3x4. The first is drawn from the class; where the window stands still, in the
+    first two rows and in the last two, a code is a token; as the window moves down, a row begins with a pass over the
+    class and the four codes above.
+    """
+    prior = tiny("gpt", "class")
+    with fed(prior) as tokens:
+        draw(prior, torch.tensor([[1]]), (6, 4), GREEDY)
+    moves = 3  # top is 0 for rows 0 and 1, then 1, 2 and 3, which is the last
+    assert sorted(tokens) == [1] * (24 - moves) + [1 + 4] * moves
 
 
 def test_joint_distribution() -> None:

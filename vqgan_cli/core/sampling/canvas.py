@@ -57,8 +57,11 @@ class Canvas:
         share = cells / max(1, self.codes[0].numel() - 1)
         return guidance_scale(self.settings.guidance, self.settings.guidance_schedule, share)
 
-    def put(self, logits: Tensor, images: Tensor, cells: Tensor) -> Tensor:
-        """Draw a code for each (image, row-major cell) unless it is known; returns the codes of the cells, [B]."""
+    def put(self, logits: Tensor, images: Tensor, cells: Tensor, new: int) -> Tensor:
+        """Draw a code for each (image, row-major cell) unless it is known; returns the codes of the cells, [B].
+
+        ``new`` is how many are not known, which a caller knows without waiting for the device.
+        """
         settings = self.settings
         drawn = choose(
             logits,
@@ -68,11 +71,9 @@ class Canvas:
             top_p=settings.top_p,
         )
         flat = self.codes.view(len(self.codes), -1)
-        new = len(drawn)
         if self._given:
             kept = self.known.view(len(self.codes), -1)[images, cells]
             drawn = torch.where(kept, flat[images, cells], drawn)
-            new -= int(kept.sum())
         flat[images, cells] = drawn
         self._drawn += new
         return drawn

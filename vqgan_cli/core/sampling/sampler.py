@@ -9,8 +9,8 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.models.priors import Prior, sequence_order
 from vqgan_cli.core.sampling.canvas import Canvas, Progress, Stopped
 from vqgan_cli.core.sampling.settings import SamplingSettings
+from vqgan_cli.core.sampling.sliding import draw_sliding
 from vqgan_cli.core.sampling.stream import Stream
-from vqgan_cli.core.sampling.windows import Placement, plan_waves
 
 __all__ = ["Progress", "SamplingSettings", "Stopped", "draw"]
 
@@ -55,7 +55,7 @@ def draw(
     if grid[0] <= prior.spec.grid[0] and grid[1] <= prior.spec.grid[1]:
         _draw_cached(canvas)
     else:
-        _draw_sliding(canvas)
+        draw_sliding(canvas)
     return canvas.cropped()
 
 
@@ -102,73 +102,18 @@ def _draw_cached(canvas: Canvas) -> None:
     order = torch.from_numpy(sequence_order(prior.config.order, height, width)).to(canvas.codes.device)
     scales = canvas.scale(order)
     for images in torch.arange(count, device=order.device).split(rows):
-        missing = (~canvas.known[images].flatten(1)[:, order]).any(0).nonzero()[:, 0]
-        if not len(missing):
+        missing = (~canvas.known[images].flatten(1)[:, order]).sum(0).tolist()  # images in which a place is
+        places = [place for place, count in enumerate(missing) if count]
+        if not places:
             continue
-        first, last = int(missing[0]), int(missing[-1])
+        first, last = places[0], places[-1]
         condition = canvas.condition[images].flatten(1)
         stream = Stream(prior, condition, guided=canvas.settings.guided, steps_to=last + 1)
         prefix = canvas.codes[images].flatten(1)[:, order[:first]]
         lengths = condition.new_full((len(images),), first)
         logits = stream.prefix(prefix, lengths, scales[first].expand(len(images)))
         for place in range(first, last + 1):
-            drawn = canvas.put(logits, images, order[place].expand(len(images)))
+            drawn = canvas.put(logits, images, order[place].expand(len(images)), missing[place])
             canvas.report()
             if place < last:
                 logits = stream.step(drawn, place, scales[place + 1].expand(len(images)))
-
-
-def _draw_sliding(canvas: Canvas) -> None:
-    """Wave by wave; all images share a wave."""
-    window = canvas.prior.spec.grid
-    waves = plan_waves((canvas.codes.shape[1], canvas.codes.shape[2]), window, canvas.settings.stride)
-    missing = (~canvas.known).cpu().numpy()
-    for wave in waves:
-        work = [
-            (image, placement)
-            for placement in wave
-            for image in range(len(canvas.codes))
-            if missing[image, placement.row, placement.column : placement.column + placement.count].any()
-        ]
-        if not work:
-            continue
-        # Of like count, as they step together; of like prefix, for the least padding.
-        work.sort(key=lambda item: (item[1].count, item[1].local(window[1])))
-        while work:
-            rows = [item for item in work[: canvas.settings.rows] if item[1].count == work[0][1].count]
-            _draw_placements(canvas, rows)
-            work = work[len(rows) :]
-        canvas.report()
-
-
-def _draw_placements(canvas: Canvas, work: list[tuple[int, Placement]]) -> None:
-    """Draw the cells of some placements, each in its window, in one batch."""
-    height, width = canvas.prior.spec.grid
-    device = canvas.codes.device
-    placements = [placement for _, placement in work]
-    images = torch.tensor([image for image, _ in work], device=device)
-    lengths = torch.tensor([placement.local(width) for placement in placements], device=device)
-    longest = max(placement.local(width) for placement in placements)
-    corners = torch.tensor([p.top * canvas.codes.shape[2] + p.left for p in placements], device=device)
-
-    def in_windows(grids: Tensor, length: int) -> Tensor:
-        """The first codes of each window in row order, [B, length]."""
-        cells = torch.arange(length, device=device)
-        cells = cells // width * grids.shape[2] + cells % width
-        return grids.flatten(1)[images[:, None], corners[:, None] + cells]
-
-    # Only what precedes a cell can matter to it: the rest of its window is never fed.
-    codes = in_windows(canvas.codes, longest).clamp(min=0)
-    if canvas.prior.spec.condition == "codes":
-        condition = in_windows(canvas.condition, height * width)
-    else:
-        condition = canvas.condition[images]
-    count = placements[0].count
-    steps_to = longest + count - 1 if count > 1 else 0
-    stream = Stream(canvas.prior, condition, guided=canvas.settings.guided, steps_to=steps_to)
-    first = torch.tensor([p.row * canvas.codes.shape[2] + p.column for p in placements], device=device)
-    logits = stream.prefix(codes, lengths, canvas.scale(first))
-    for offset in range(count):
-        drawn = canvas.put(logits, images, first + offset)
-        if offset + 1 < count:
-            logits = stream.step(drawn, lengths + offset, canvas.scale(first + offset + 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -13,15 +15,22 @@ __all__ = ["KVCache", "LayerCache", "RMSNorm", "SelfAttention", "prefix_mask", "
 
 @dataclass(frozen=True)
 class LayerCache:
-    """Keys and values of one layer, [B, heads, T, Dh], written in place."""
+    """Keys and values of one layer, [B, heads, T, Dh], written in place.
+
+    Attributes:
+        rows: int64 [B], the rows of a larger batch whose keys and values are written; None: those of all.
+    """
 
     keys: Tensor
     values: Tensor
+    rows: Tensor | None = None
 
     def write(self, keys: Tensor, values: Tensor, place: int | Tensor) -> None:
         """Store keys and values [B, heads, t, Dh] from position ``place`` on; a tensor [B] with t = 1 places each
         row on its own.
         """
+        if self.rows is not None:
+            keys, values = keys[self.rows], values[self.rows]
         if isinstance(place, int):
             self.keys[:, :, place : place + keys.shape[2]] = keys
             self.values[:, :, place : place + keys.shape[2]] = values
@@ -32,18 +41,40 @@ class LayerCache:
 
 
 class KVCache:
-    """Keys and values of all layers, allocated once.
+    """Keys and values of all layers, [B, heads, T, Dh] each."""
 
-    Args:
-        layers: number of layers.
-        shape: [B, heads, T, Dh].
-        like: a tensor of the wanted type and device.
-    """
+    def __init__(self, layers: list[LayerCache]) -> None:
+        self.layers = layers
+        self.length = layers[0].keys.shape[2]
 
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
+    @classmethod
+    def empty(cls, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> Self:
+        """Room for them, allocated once.
+
+        Args:
+            layers: number of layers.
+            shape: [B, heads, T, Dh].
+            like: a tensor of the wanted type and device.
+        """
         # Zeros, not what memory held: masked positions still pass through the product with the values.
-        self.layers = [LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)]
-        self.length = shape[2]
+        return cls([LayerCache(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)])
+
+    @classmethod
+    def gathered(cls, parts: Sequence[tuple[KVCache, Tensor]]) -> Self:
+        """Copies of the chosen rows, int64, of caches of one length."""
+        return cls(
+            [
+                LayerCache(
+                    torch.cat([cache.layers[layer].keys[rows] for cache, rows in parts]),
+                    torch.cat([cache.layers[layer].values[rows] for cache, rows in parts]),
+                )
+                for layer in range(len(parts[0][0].layers))
+            ]
+        )
+
+    def for_rows(self, rows: Tensor) -> KVCache:
+        """The same memory, for a pass of a larger batch of which ``rows`` are kept."""
+        return KVCache([replace(layer, rows=rows) for layer in self.layers])
 
 
 class RMSNorm(nn.Module):

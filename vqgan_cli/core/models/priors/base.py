@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -69,6 +70,12 @@ class Sequences(ABC):
             place: the same for all rows, or int64 [B].
         """
 
+    def gathered(self, parts: Sequence[tuple[Sequences, Tensor]]) -> Sequences:
+        """New sequences of the chosen rows, int64, of several with as much room, in which steps go on; for priors with
+        `Prior.keeps`.
+        """
+        raise NotImplementedError
+
 
 class Prior(nn.Module, ABC):
     """The distribution of each code, given the condition and the codes before it in the sequence.
@@ -77,9 +84,11 @@ class Prior(nn.Module, ABC):
         config: its architecture.
         spec: what it models.
         blocks: the parts of which there are ``config.layers``, in order.
+        keeps: whether a step costs one token, as what came before is kept, rather than what a prefix costs.
     """
 
     blocks: nn.ModuleList
+    keeps: ClassVar[bool] = False
 
     def __init__(self, config: TransformerConfig, spec: PriorSpec) -> None:
         super().__init__()
@@ -96,10 +105,12 @@ class Prior(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sequences(self, condition: Tensor, steps_to: int) -> Sequences:
+    def sequences(self, condition: Tensor, steps_to: int, rows: Tensor | None = None) -> Sequences:
         """Empty sequences, which give what `forward` gives, one code at a time.
 
         Args:
             condition: int64 [B, C].
             steps_to: number of codes that will be known when the last step is made; 0: no step follows the prefix.
+            rows: int64, the rows that are left when the prefix is read, and make steps; None: all. For priors with
+                ``keeps``.
         """

@@ -93,8 +93,9 @@ class ConvolutionalPrior(Prior):
         vectors = self._vectors(codes, condition)
         return self.head(vectors[torch.arange(len(lengths), device=lengths.device), lengths]).float()
 
-    def sequences(self, condition: Tensor, steps_to: int) -> Sequences:
+    def sequences(self, condition: Tensor, steps_to: int, rows: Tensor | None = None) -> Sequences:
         """See `Prior.sequences`."""
+        assert rows is None
         return _RecomputedSequences(self, condition)
 
     def _vectors(self, codes: Tensor, condition: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +20,8 @@ class TransformerPrior(Prior):
 
     Sequence position C + k holds the k-th image code; the output at C + k - 1 gives the logits of the k-th code.
     """
+
+    keeps: ClassVar[bool] = True
 
     @abstractmethod
     def hidden(
@@ -40,10 +44,11 @@ class TransformerPrior(Prior):
         """See `Prior.forward`."""
         return self.logits(self.hidden(codes, condition, 0, None)[:, self.spec.condition_length - 1 :])
 
-    def sequences(self, condition: Tensor, steps_to: int) -> Sequences:
+    def sequences(self, condition: Tensor, steps_to: int, rows: Tensor | None = None) -> Sequences:
         """See `Prior.sequences`."""
+        batch = len(condition) if rows is None else len(rows)
         return _CachedSequences(
-            self, condition, self.new_cache(len(condition), steps_to) if steps_to else None
+            self, condition, self.new_cache(batch, steps_to) if steps_to and batch else None, rows
         )
 
     def new_cache(self, batch: int, codes: int) -> KVCache:
@@ -51,17 +56,26 @@ class TransformerPrior(Prior):
         like = next(self.parameters()).detach()
         heads = self.config.heads
         shape = (batch, heads, self.spec.condition_length + codes, self.config.width // heads)
-        return KVCache(self.config.layers, shape, like)
+        return KVCache.empty(self.config.layers, shape, like)
 
 
 class _CachedSequences(Sequences):
     """Each token passes through the network once; the head sees one position per row."""
 
-    def __init__(self, prior: TransformerPrior, condition: Tensor, cache: KVCache | None) -> None:
-        self._prior, self._condition, self._cache = prior, condition, cache
+    def __init__(
+        self,
+        prior: TransformerPrior,
+        condition: Tensor | None,
+        cache: KVCache | None,
+        rows: Tensor | None = None,
+    ) -> None:
+        self._prior, self._condition, self._cache, self._rows = prior, condition, cache, rows
 
     def prefix(self, codes: Tensor, lengths: Tensor) -> Tensor:
-        hidden = self._prior.hidden(codes, self._condition, 0, self._cache)
+        cache = self._cache
+        if cache is not None and self._rows is not None:
+            cache = cache.for_rows(self._rows)
+        hidden = self._prior.hidden(codes, self._condition, 0, cache)
         rows = torch.arange(len(lengths), device=lengths.device)
         return self._prior.logits(hidden[rows, lengths + self._prior.spec.condition_length - 1])
 
@@ -69,3 +83,11 @@ class _CachedSequences(Sequences):
         assert self._cache is not None
         start = place + self._prior.spec.condition_length
         return self._prior.logits(self._prior.hidden(codes[:, None], None, start, self._cache)[:, 0])
+
+    def gathered(self, parts: Sequence[tuple[Sequences, Tensor]]) -> Sequences:
+        caches = [(cast("_CachedSequences", part)._cache, rows) for part, rows in parts]
+        return _CachedSequences(
+            self._prior,
+            None,
+            KVCache.gathered([(cache, rows) for cache, rows in caches if cache is not None]),
+        )
