@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from vqgan_cli.core.data.codes_format import (
     CodesDescription,
     Failure,
     ImageRecord,
-    checksum,
+    codes_type,
     description_path,
     safe_name,
 )
@@ -111,8 +115,8 @@ class Codes:
         """Check the images from ``begin`` up to ``end``."""
         codes = np.asarray(self._stored(begin, end))
         size = codebook_size or (self.metadata.codebook_size if self.metadata else None)
-        bad = codes < 0 if size is None else (codes < 0) | (codes >= size)
-        if bad.any():
+        if codes.min() < 0 or (size is not None and codes.max() >= size):
+            bad = codes < 0 if size is None else (codes < 0) | (codes >= size)
             position = int(self._starts[begin]) + int(bad.argmax())
             index = int(np.searchsorted(self._starts, position, "right")) - 1
             row, column = divmod(position - int(self._starts[index]), self.images[index].grid[1])
@@ -124,12 +128,12 @@ class Codes:
             )
         if self.metadata is None:
             return
-        for index in range(begin, end):
+        stored = np.ascontiguousarray(codes, codes_type(self.metadata.codebook_size))
+        ends = (self._starts[begin : end + 1] - self._starts[begin]) * stored.itemsize
+        content = stored.view(np.uint8).data
+        for index, (first, last) in enumerate(itertools.pairwise(ends.tolist()), begin):
             expected = self.images[index].crc32
-            if (
-                expected is not None
-                and checksum(self._stored(index), self.metadata.codebook_size) != expected
-            ):
+            if expected is not None and zlib.crc32(content[first:last]) != expected:
                 raise CodesError(
                     f"{str(self.path)!r}: image {index} ({self.images[index].name!r}) was changed or damaged since "
                     f"it was encoded, or {description_path(self.path).name!r} belongs to other codes",
@@ -174,6 +178,18 @@ def check_fingerprint(codes: Codes, expected: str, *, force: bool = False) -> No
         )
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python looks for cycles the more often, the more objects are made; a million records have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _map_array(path: Path) -> Array:
     if not path.is_file():
         raise CodesError(f"no codes file at {str(path)!r}")
@@ -197,7 +213,8 @@ def _map_array(path: Path) -> Array:
 def _read_description(path: Path, array: Array) -> CodesDescription:
     file = description_path(path)
     try:
-        description = CodesDescription.model_validate_json(file.read_bytes())
+        with _without_collector():
+            description = CodesDescription.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise CodesError(
             f"{file.name!r} is missing beside {str(path)!r}: it says which tokenizer made the codes",

@@ -27,10 +27,10 @@ class CodeBatch:
 def batch_of(codes: CodeSet, images: npt.ArrayLike, views: npt.ArrayLike) -> CodeBatch:
     """One view of each of some images."""
     images, views = np.asarray(images), np.asarray(views)
-    grids = torch.from_numpy(codes.codes[images, views].astype(np.int64))
-    if codes.condition is None:
-        return CodeBatch(grids, torch.from_numpy(codes.labels[images])[:, None])
-    return CodeBatch(grids, torch.from_numpy(codes.condition[images, views].astype(np.int64)).flatten(1))
+    grids, of_maps = codes.read(images, views)
+    if of_maps is None:
+        return CodeBatch(torch.from_numpy(grids), torch.from_numpy(codes.labels[images])[:, None])
+    return CodeBatch(torch.from_numpy(grids), torch.from_numpy(of_maps).flatten(1))
 
 
 def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iterator[CodeBatch]:
@@ -38,7 +38,9 @@ def code_batches(codes: CodeSet, sampler: SeededBatchSampler, seed: int) -> Iter
     for batch in sampler:
         positions = [position for _, position in batch]
         chosen = [
-            int(np.random.default_rng((seed, epoch, position)).integers(codes.codes.shape[1]))
+            int(np.random.default_rng((seed, epoch, position)).integers(codes.views))
+            if codes.views > 1
+            else 0
             for epoch, position in batch
         ]
         yield batch_of(codes, positions, chosen)

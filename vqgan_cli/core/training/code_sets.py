@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqgan_cli.core.batching import prefetch
+from vqgan_cli.core.batching import THREADS, prefetch
 from vqgan_cli.core.cache import cache_root
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import check_fingerprint, open_codes
@@ -48,14 +47,15 @@ _ASPECT_TOLERANCE = 0.03
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Codes in memory-mapped form.
+    """Codes of N images, of which a file holds M: they stay in it, memory-mapped, until they are asked for.
 
     Attributes:
         codes: unsigned [M, views, h, w].
         condition: codes of the map of each view, unsigned of the same shape; None without maps.
-        labels: int64 [M]; -1 without a class.
+        labels: int64 [N]; -1 without a class.
         classes: names by label.
         failed: path and reason of images that could not be read.
+        rows: of `codes` and `condition`, int64 [N]; None: all of them, N = M.
     """
 
     codes: Array
@@ -63,19 +63,33 @@ class CodeSet:
     classes: tuple[str, ...] = ()
     failed: list[tuple[str, str]] = field(default_factory=list)
     condition: Array | None = None
+    rows: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.labels)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Cells [h, w]."""
         return self.codes.shape[2], self.codes.shape[3]
 
+    @property
+    def views(self) -> int:
+        """Squares of each image."""
+        return self.codes.shape[1]
+
     def part(self, indices: npt.NDArray[np.int64]) -> CodeSet:
-        """Some of the images, held in memory."""
-        condition = None if self.condition is None else self.condition[indices]
-        return CodeSet(self.codes[indices], self.labels[indices], self.classes, self.failed, condition)
+        """Some of the images; their codes are not copied."""
+        rows = indices if self.rows is None else self.rows[indices]
+        return replace(self, labels=self.labels[indices], rows=rows)
+
+    def read(
+        self, images: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+        """One view of each of some images: codes int64 [B, h, w], and those of its map."""
+        rows = images if self.rows is None else self.rows[images]
+        condition = None if self.condition is None else self.condition[rows, views].astype(np.int64)
+        return self.codes[rows, views].astype(np.int64), condition
 
 
 def views(
@@ -103,7 +117,7 @@ def views(
         DataError: the map has another aspect ratio.
     """
     ten = augmentation == "ten-crop"
-    image = resize_short_side(image, side or (round(TEN_CROP_SCALE * size) if ten else size))
+    image = resize_short_side(image, side or _side_for(size, augmentation))
     height, width = image.shape[:2]
     if map_ is not None:
         if abs(map_.shape[0] * width / (map_.shape[1] * height) - 1) > _ASPECT_TOLERANCE:
@@ -122,6 +136,11 @@ def views(
             (square[:, ::-1], None if of_map is None else mirror(of_map)) for square, of_map in squares
         ]
     return squares
+
+
+def _side_for(size: int, augmentation: Augmentation) -> int:
+    """Short side in pixels of a picture before squares of a size are cut out of it."""
+    return round(TEN_CROP_SCALE * size) if augmentation == "ten-crop" else size
 
 
 def cache_folder() -> Path:
@@ -254,7 +273,7 @@ def _encode(
 
     def read(index: int) -> tuple[int, list[tuple[Array, Array | None]] | str]:
         try:
-            image = source.read(index, min_side=2 * (side or size))
+            image = source.read(index, min_side=2 * (side or _side_for(size, augmentation)))
             if not isinstance(source, Pairs):
                 return index, views(image, size, augmentation, side=side)
             of_image = source.whole_map(index, image)
@@ -268,8 +287,7 @@ def _encode(
         return index, squares
 
     def squares() -> Iterator[tuple[Array, Array | None]]:
-        threads = min(8, os.cpu_count() or 1)
-        for index, found in prefetch(read, map(int, indices), threads=threads, ahead=2 * batch_size):
+        for index, found in prefetch(read, map(int, indices), threads=THREADS, ahead=2 * batch_size):
             stop.require_going(_NOTHING_KEPT)
             if isinstance(found, str):
                 reporter.warning(f"skipped {source.key(index)!r}: {found}")
