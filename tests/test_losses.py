@@ -95,38 +95,45 @@ class _Decoder(nn.Module):
         return x @ self.weight.T
 
 
-def _two_losses(share: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """3 w.a + 4 w.b and ``share`` times w.c, with gradient norms 5 and 13 x share."""
-    decoder = _Decoder()
-    reconstruction = decoder(torch.tensor([[3.0, 4.0]])).sum()
-    adversarial = share * decoder(torch.tensor([[5.0, -12.0]])).sum()
-    return reconstruction, adversarial, decoder.weight
+def _output() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Output x.w of the weight w, and gradients by it that pass on as 3, 4 and 5, -12, of norms 5 and 13."""
+    weight = torch.ones(2, requires_grad=True)
+    return (
+        torch.eye(2) * weight,
+        torch.diag(torch.tensor([3.0, 4])),
+        torch.diag(torch.tensor([5.0, -12])),
+        weight,
+    )
 
 
 def test_adaptive_weight_is_the_ratio_of_gradient_norms() -> None:
     """Oracle: closed form, |(3, 4)| / (|(5, -12)| + 1e-4); the sign of the losses does not matter."""
-    reconstruction, adversarial, weight = _two_losses()
-    for losses in ((reconstruction, adversarial), (-reconstruction, adversarial)):
-        found = adaptive_weight(*losses, weight, maximum=1e4)
+    output, reconstruction, adversarial, weight = _output()
+    for sign in (1, -1):
+        found = adaptive_weight(output, sign * reconstruction, sign * adversarial, weight, maximum=1e4)
         assert found.item() == pytest.approx(5 / (13 + 1e-4), rel=1e-6)
         assert not found.requires_grad
     assert weight.grad is None
-    (reconstruction + adversarial).backward()  # the graphs are kept
+    output.sum().backward()  # the graph is kept
     assert weight.grad is not None
 
 
 def test_adaptive_weight_is_clamped() -> None:
     """Oracle: the maximum, where the adversarial gradient vanishes, and 5e4 without it."""
-    reconstruction, adversarial, weight = _two_losses(share=0.0)
-    assert adaptive_weight(reconstruction, adversarial, weight, maximum=1e4).item() == 1e4
-    free = adaptive_weight(reconstruction, adversarial, weight, maximum=1e6)
+    output, reconstruction, adversarial, weight = _output()
+    assert adaptive_weight(output, reconstruction, 0 * adversarial, weight, maximum=1e4).item() == 1e4
+    free = adaptive_weight(output, reconstruction, 0 * adversarial, weight, maximum=1e6)
     assert free.item() == pytest.approx(5e4)
 
 
 def test_adaptive_weight_does_not_depend_on_the_loss_scale() -> None:
     """Oracle: the unscaled result; powers of two scale without rounding."""
-    plain = adaptive_weight(*_two_losses(), maximum=1e4)
-    scaled = adaptive_weight(*_two_losses(), maximum=1e4, scale=2.0**16)
+    output, reconstruction, adversarial, weight = _output()
+    plain = adaptive_weight(output, reconstruction, adversarial, weight, maximum=1e4)
+    scale = 2.0**16
+    scaled = adaptive_weight(
+        output, scale * reconstruction, scale * adversarial, weight, maximum=1e4, scale=scale
+    )
     assert torch.equal(plain, scaled)
 
 
@@ -137,7 +144,10 @@ def test_adaptive_weight_makes_both_gradients_equally_long() -> None:
     output, target = last(torch.randn(2, 4, 12, 12)), torch.randn(2, 3, 10, 10)
     reconstruction = (output - target).abs().mean()
     adversarial = generator_loss("hinge", critic(output))
-    found = adaptive_weight(reconstruction, adversarial, last.weight, maximum=1e4)
+    gradients = [
+        torch.autograd.grad(loss, output, retain_graph=True)[0] for loss in (reconstruction, adversarial)
+    ]
+    found = adaptive_weight(output, *gradients, last.weight, maximum=1e4)
 
     def length(loss: Tensor) -> float:
         last.zero_grad()

@@ -69,25 +69,32 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def adaptive_weight(
-    reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, *, maximum: float, scale: float = 1.0
+    output: Tensor,
+    reconstruction: Tensor,
+    adversarial: Tensor,
+    last_layer: Tensor,
+    *,
+    maximum: float,
+    scale: float = 1.0,
 ) -> Tensor:
     """lambda of equation 7: the ratio of both losses' gradient norms at the decoder's last layer, clamped.
 
     With several processes the gradients are averaged first, so that all share the weight one process would have.
 
     Args:
-        reconstruction: scalar loss whose graph is kept.
-        adversarial: scalar loss whose graph is kept.
+        output: of the decoder; its graph is kept.
+        reconstruction: gradient of the reconstruction loss with respect to ``output``, times ``scale``.
+        adversarial: that of the adversarial loss.
         last_layer: weight of the decoder's last convolution.
         maximum: upper clamp.
-        scale: both losses are multiplied by this for the backward pass, against underflow in float16.
+        scale: against underflow in float16.
 
     Returns:
         Detached float32 scalar. The added 1e-4 is the published code's; the paper prints 1e-6.
     """
     gradients = [
-        torch.autograd.grad(loss * scale, last_layer, retain_graph=True)[0].float() / scale
-        for loss in (reconstruction, adversarial)
+        torch.autograd.grad(output, last_layer, gradient, retain_graph=True)[0].float() / scale
+        for gradient in (reconstruction, adversarial)
     ]
     if dist.is_available() and dist.is_initialized():
         for gradient in gradients:

@@ -123,47 +123,65 @@ class AutoencoderTrainer:
         return StepResult(output.quantized.codes, metrics, skipped=not finite)
 
     def _generator_loss(self, images: Tensor, step: int) -> tuple[TokenizerOutput, dict[str, Tensor]]:
+        """Gradients of the tokenizer's losses.
+
+        The losses of the picture are differentiated up to the picture first. So the adaptive weight costs no second
+        backward pass through the perceptual network and the discriminator, and what these keep for theirs is gone
+        before that of the tokenizer begins.
+        """
         config, networks = self.config, self.networks
         with self.accelerator.autocast():
             output: TokenizerOutput = self.tokenizer(images)
-        distance = reconstruction_loss(config.reconstruction, output.reconstruction, images)
+        picture = output.reconstruction.detach().requires_grad_()
+        distance = reconstruction_loss(config.reconstruction, picture, images)
         metrics = {"loss/reconstruction": distance.detach().mean()}
         if networks.perceptual is not None and config.perceptual.weight > 0:
             with self.accelerator.autocast():
-                perceptual = networks.perceptual(output.reconstruction, images).float()
+                perceptual = networks.perceptual(picture, images).float()
             metrics["loss/perceptual"] = perceptual.detach().mean()
             distance = distance + config.perceptual.weight * perceptual
-        reconstruction = distance.mean()
-        loss = reconstruction + config.codebook_weight * output.quantized.loss
-        metrics["loss/codebook"] = output.quantized.loss.detach()
-        metrics |= {f"quantizer/{name}": value for name, value in output.quantized.terms.items()}
+        scale = self._loss_scale()
+        loss = distance.detach().mean()
+        (of_distance,) = torch.autograd.grad(distance.mean() * scale, picture)
+        gradient = of_distance.float()
 
         factor = self.adversarial_factor(step)
         if factor > 0:
             assert networks.discriminator is not None
             # Unwrapped and frozen: this pass must leave no gradient behind on the discriminator's side.
             with _frozen(networks.discriminator), self.accelerator.autocast():
-                (fake,) = networks.discriminator(output.reconstruction)
-                adversarial = generator_loss(config.adversarial.loss, fake)
-                weight = self._adversarial_weight(reconstruction, adversarial)
-                loss = loss + factor * weight * adversarial
-                metrics |= {"loss/generator": adversarial.detach(), "gan/lambda": weight}
-                self.accelerator.backward(loss)
-        else:
-            self.accelerator.backward(loss)
-        metrics["loss/total"] = loss.detach()
+                (fake,) = networks.discriminator(picture)
+            adversarial = generator_loss(config.adversarial.loss, fake)
+            (of_adversarial,) = torch.autograd.grad(adversarial * scale, picture)
+            weight = self._adversarial_weight(output.reconstruction, of_distance, of_adversarial, scale)
+            gradient = gradient + factor * weight * of_adversarial.float()
+            adversarial = adversarial.detach()
+            loss = loss + factor * weight * adversarial
+            metrics |= {"loss/generator": adversarial, "gan/lambda": weight}
+
+        codebook = config.codebook_weight * output.quantized.loss
+        metrics["loss/codebook"] = output.quantized.loss.detach()
+        metrics |= {f"quantizer/{name}": value for name, value in output.quantized.terms.items()}
+        # Its derivative by the picture is the gradient.
+        self.accelerator.backward((output.reconstruction.float() * (gradient / scale)).sum() + codebook)
+        metrics["loss/total"] = loss + codebook.detach()
         return output, metrics
 
-    def _adversarial_weight(self, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
+    def _loss_scale(self) -> float:
+        """What losses are multiplied by before a backward pass, against underflow in float16."""
+        scaler = self.accelerator.scaler
+        return float(scaler.get_scale()) if scaler is not None else 1.0
+
+    def _adversarial_weight(
+        self, output: Tensor, of_distance: Tensor, of_adversarial: Tensor, scale: float
+    ) -> Tensor:
         options = self.config.adversarial
-        weight = torch.full((), options.weight, device=reconstruction.device)
+        weight = torch.full((), options.weight, device=output.device)
         if options.weighting == "fixed":
             return weight
-        scaler = self.accelerator.scaler
-        scale = float(scaler.get_scale()) if scaler is not None else 1.0
         last_layer = self.networks.tokenizer.last_layer
         return weight * adaptive_weight(
-            reconstruction, adversarial, last_layer, maximum=options.max_adaptive_weight, scale=scale
+            output, of_distance, of_adversarial, last_layer, maximum=options.max_adaptive_weight, scale=scale
         )
 
     def _discriminator_loss(self, images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
