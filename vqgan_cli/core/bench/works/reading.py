@@ -72,7 +72,7 @@ def io_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
                 pass
 
         yield Work(
-            f"encode a folder of {count} files, batch {batch}",
+            f"io, {count} files, batch {batch}",
             "images",
             Way(together, count),
             Way(one_by_one, count),

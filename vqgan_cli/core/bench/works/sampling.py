@@ -53,7 +53,7 @@ def _work(subject: Subject, sequences: int, *, guided: bool) -> Work:
 
     units = sequences * spec.cells
     return Work(
-        f"sample {spec.cells} codes, batch {sequences}{', guided' if guided else ''}",
+        f"sample {spec.cells}, batch {sequences}{', guided' if guided else ''}",
         "codes",
         Way(ours, units),
         Way(theirs, units) if plain else None,

@@ -61,7 +61,7 @@ def _tokenizer_work(subject: Subject, settings: BenchSettings) -> Work:
         return plain.step(images)
 
     side = subject.config.data.size
-    name = f"train-ae step {side}x{side}, batch {batch}"
+    name = f"train-ae {side}x{side}, batch {batch}"
     return Work(name, "images", Way(ours, batch), Way(theirs, batch), lambda: [Pass(counted_flops(ours))])
 
 
@@ -128,7 +128,7 @@ def _prior_work(subject: Subject, settings: BenchSettings) -> Work:
         assert plain is not None
         return plain.step(rows, condition)
 
-    name = f"train-transformer step {spec.cells} codes, batch {batch}"
+    name = f"train-transformer, batch {batch}"
     return Work(
         name,
         "images",
