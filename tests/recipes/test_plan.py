@@ -51,6 +51,8 @@ def test_plan_can_be_carried_out(photos: Path, preset: str, vqgan: Vqgan, tmp_pa
     )
     assert (found["image_size"], found["downsampling"], found["grid"]) == (16, 2, 8)
     assert found["condition"] == "class"
+    assert [need["gpus"] for need in found["memory"]] == [1, 1, 8, 8, 8, 8]
+    assert "memory of the transformer's training on each GPU, on paper" in done.err
     tokenizer, transformer = found["stages"]
     assert (tokenizer["speed"]["steps_measured"], transformer["speed"]["steps_measured"]) == (2, 1)
     assert tokenizer["passes"] == pytest.approx(10 * 4 / 24)

@@ -24,6 +24,7 @@ from vqgan_cli.core.data.training_sets import open_training_sets
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import MemoryLimitError, WeightsError
 from vqgan_cli.core.memory import is_out_of_memory, memory_errors
+from vqgan_cli.core.models.priors import PriorSpec
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
@@ -34,7 +35,15 @@ from vqgan_cli.core.training.measure import peak_memory_gb
 from vqgan_cli.core.training.setup import make_accelerator
 from vqgan_cli.core.training.transformer_experiment import TransformerExperiment
 
-__all__ = ["Phase", "Speed", "measure_encoding", "measure_steps", "measure_tokenizer", "measure_transformer"]
+__all__ = [
+    "Phase",
+    "Speed",
+    "measure_encoding",
+    "measure_steps",
+    "measure_tokenizer",
+    "measure_transformer",
+    "planned_spec",
+]
 
 _IMAGES = 256  # of random codes
 _MOST = 200  # calls that are timed
@@ -162,6 +171,19 @@ def measure_transformer(
         return experiment, code_batches(codes, sampler, settings.seed)
 
     return measure_steps(settings, device, [Phase(0, settings.steps)], prepare, seconds)
+
+
+def planned_spec(config: ExperimentConfig, classes: int) -> PriorSpec:
+    """What the prior of an experiment will model, with so many classes in its images."""
+    tokenizer, encoder = _stand_ins(config)
+    side, kind = config.data.size // tokenizer.downsampling, config.condition.kind
+    return PriorSpec(
+        codebook_size=tokenizer.codebook_size,
+        grid=(side, side),
+        condition="codes" if encoder else "class" if kind == "class" else "none",
+        condition_size=encoder.codebook_size if encoder else classes if kind == "class" else 0,
+        null_condition=kind != "none" and config.condition.dropout > 0,
+    )
 
 
 def _stand_ins(config: ExperimentConfig) -> tuple[Tokenizer, MapEncoder | None]:

@@ -15,7 +15,9 @@ from vqgan_cli.core.planning.measuring import (
     measure_encoding,
     measure_tokenizer,
     measure_transformer,
+    planned_spec,
 )
+from vqgan_cli.core.planning.memory import MemoryNeed, memory_needs, memory_rows
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.code_sets import VIEWS
 
@@ -53,6 +55,7 @@ class PlanFacts:
         codebook_size: K.
         condition: of the transformer.
         stages: ``train-ae``, of maps too where they have a tokenizer of their own, and ``train-transformer``.
+        memory: of a GPU that trains the transformer, on paper; empty where no formula says it.
         encoding_seconds: for the codes of all images, before the transformer trains.
         seconds: all together, without validation and pictures.
     """
@@ -69,6 +72,7 @@ class PlanFacts:
     codebook_size: int
     condition: str
     stages: list[StageFacts]
+    memory: list[MemoryNeed]
     encoding_seconds: float
     seconds: float
 
@@ -91,6 +95,9 @@ def plan(data: str, preset: str | None, device: str, reporter: Reporter, *, seco
     found = look_at(data)
     choice = choose(found, gpu=chosen.type != "cpu", preset=preset)
     config = choice.config(found)
+    needs = memory_needs(config, planned_spec(config, len(found.classes)))
+    if needs:  # said first: what follows may find that this machine has less
+        reporter.facts("memory of the transformer's training on each GPU, on paper", memory_rows(needs))
     reporter.info(f"measuring a few steps of preset {choice.preset} on {chosen}")
     stages = []
     for target, experiment in _tokenizers(config):
@@ -114,6 +121,7 @@ def plan(data: str, preset: str | None, device: str, reporter: Reporter, *, seco
         codebook_size=config.tokenizer.codebook_size,
         condition=config.condition.kind,
         stages=stages,
+        memory=needs,
         encoding_seconds=encoding,
         seconds=encoding + sum(stage.speed.seconds for stage in stages),
     )
