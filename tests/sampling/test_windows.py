@@ -24,9 +24,9 @@ def test_number_of_sequential_steps(grid: tuple[int, int], steps: int) -> None:
 def test_steps_where_the_window_stands_still(
     grid: tuple[int, int], steps: int, passes: int, tokens: int
 ) -> None:
-    """Oracle: recorded; no fewer waves than the fewest (closed form), and few more, none of both kinds. Of 32x64 cells half
-    the waves are steps, and a fifth of the tokens is saved (293,908 without); of a grid as wide as the window 19 in 20
-    (137,728 without).
+    """Oracle: recorded; no fewer waves than the fewest (closed form), and few more, none of both kinds. Of
+    32x64 cells half the waves are steps, and a fifth of the tokens is saved (293,908 without); of a grid as wide as the
+    window 19 in 20 (137,728 without).
     """
     waves = plan_waves(grid, (16, 16), steps=True)
     fed, without = fed_tokens(waves), fed_tokens(plan_waves(grid, (16, 16)))

@@ -19,6 +19,7 @@ from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.models.tiled_decoding import decode_tiled
+from vqgan_cli.core.sampling.preparing import prepare_to_draw
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.training.stopping import StopRequest
 
@@ -35,7 +36,7 @@ class ImageDrawer:
     """Draws images.
 
     Args:
-        model: prior and tokenizer on their device.
+        model: prior and tokenizer on their device; the prior is prepared for drawing, and serves for nothing else.
         settings: how to draw codes.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         stop: ends the work between two codes.
@@ -57,9 +58,7 @@ class ImageDrawer:
         self._preview = preview
         self._next_preview = time.monotonic() + _PREVIEW_SECONDS
         self._device = next(model.prior.parameters()).device
-        if precision != "fp32":
-            # Each code reads all weights once: cast for good, not anew at each step as autocast would.
-            model.prior.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+        prepare_to_draw(model.prior, precision)
 
     def batch(self, grid: tuple[int, int]) -> int:
         """Images at a time; a large one is a batch of cells by itself."""

@@ -47,7 +47,7 @@ class Stream:
 
     @classmethod
     def gathered(cls, parts: Sequence[tuple[Stream, int]], device: torch.device) -> Stream:
-        """A stream of rows of others, which are of one kind; one of them itself, where these are all its rows in order."""
+        """A stream of rows of others of one kind; one of them itself, where these are all its rows in order."""
         first = parts[0][0]
         if parts == [(first, row) for row in range(len(first))]:
             return first

@@ -12,6 +12,7 @@ from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.data.tensors import to_arrays, to_input, to_tensor
 from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.models.tiled_decoding import decode_in_tiles
+from vqgan_cli.core.sampling.preparing import prepare_to_draw
 from vqgan_cli.core.sampling.sampler import SamplingSettings, Stopped, draw
 from vqgan_cli.core.tiled_encoding import encode_tiled
 from vqgan_cli.core.training.stopping import StopRequest
@@ -28,7 +29,7 @@ class Upscaler:
     """Enlarges pictures by the model's factor.
 
     Args:
-        model: with low-resolution conditions.
+        model: with low-resolution conditions; its prior is prepared for drawing, and serves for nothing else.
         settings: how codes are drawn.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         reconstruct: bicubic enlargement passed through the tokenizer, without the prior: the baseline.
@@ -60,8 +61,7 @@ class Upscaler:
         self._device = next(model.prior.parameters()).device
         maps = model.map_encoder.map_kind.config
         self.factor, self.filter = maps.lowres_factor, maps.lowres_filter
-        if precision != "fp32":
-            model.prior.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+        prepare_to_draw(model.prior, precision)
 
     def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Cells [h, w] that are drawn for a small picture [H, W, 3]: enlarged, rounded up, no less than a window."""

@@ -1,0 +1,79 @@
+"""Packed linear layers against plain ones."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tests.models.test_priors import KINDS, SPECS, inputs, tiny
+from vqgan_cli.core.models.priors.packed import PackedLinear, can_pack, pack
+
+needs_packing = pytest.mark.skipif(
+    not can_pack(torch.zeros(1)), reason="this processor has other matrix products"
+)
+
+
+def can(dtype: torch.dtype) -> None:
+    if not can_pack(torch.zeros(1, dtype=dtype)):
+        pytest.skip(f"no packed {dtype} here")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 2**-7)])
+@pytest.mark.parametrize("shape", [(1, 96), (8, 96), (3, 1, 96), (2, 37, 96), (2, 0, 96)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_equals_the_plain_layer(
+    dtype: torch.dtype, tolerance: float, shape: tuple[int, ...], bias: bool
+) -> None:
+    """Oracle: nn.Linear; float32 within 2e-6, bfloat16 within its one last bit, of results of order 1."""
+    can(dtype)
+    torch.manual_seed(0)
+    plain = nn.Linear(96, 70, bias=bias).to(dtype)
+    x = torch.randn(shape).to(dtype)
+    with torch.inference_mode():
+        found, expected = PackedLinear(plain)(x), plain(x)
+    assert found.shape == expected.shape
+    assert found.dtype == dtype
+    assert torch.allclose(found, expected, atol=tolerance, rtol=tolerance)
+
+
+@needs_packing
+@pytest.mark.parametrize("rows", [1, 2, 7, 64])
+def test_a_row_does_not_depend_on_the_others(rows: int) -> None:
+    """Invariant: bit for bit, so that codes do not depend on the batch."""
+    torch.manual_seed(0)
+    packed, x = PackedLinear(nn.Linear(768, 300)), torch.randn(128, 768)
+    with torch.inference_mode():
+        assert torch.equal(packed(x[:rows]), packed(x)[:rows])
+
+
+@needs_packing
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("condition", SPECS)
+def test_priors_compute_the_same(kind: str, condition: str) -> None:
+    """Oracle: the prior before; no linear layer is left."""
+    prior = tiny(kind, condition)
+    packed = copy.deepcopy(prior)
+    pack(packed)
+    codes, given = inputs(prior)
+    with torch.inference_mode():
+        assert torch.allclose(packed(codes[:, :-1], given), prior(codes[:, :-1], given), atol=1e-4, rtol=1e-5)
+    assert not any(isinstance(module, nn.Linear) for module in packed.modules())
+
+
+@needs_packing
+def test_weights_are_counted_as_before() -> None:
+    """Invariant: as many parameters."""
+    prior = tiny("gpt", "class")
+    before = sum(parameter.numel() for parameter in prior.parameters())
+    pack(prior)
+    assert sum(parameter.numel() for parameter in prior.parameters()) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_types_stay_as_they_are(dtype: torch.dtype) -> None:
+    layers = nn.Sequential(nn.Linear(4, 4)).to(dtype)
+    pack(layers)
+    assert isinstance(layers[0], nn.Linear)
