@@ -15,6 +15,7 @@ from vqgan_cli.core.bench.subject import Subject
 from vqgan_cli.core.bench.work import Way, Work
 from vqgan_cli.core.models.priors import Prior
 from vqgan_cli.core.models.priors.transformer import TransformerPrior
+from vqgan_cli.core.sampling.preparing import prepare_to_draw
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
 
 __all__ = ["fast_prior", "new_condition", "sample_works"]
@@ -63,10 +64,10 @@ def _work(subject: Subject, sequences: int, *, guided: bool) -> Work:
 
 
 def fast_prior(subject: Subject) -> Prior:
-    """The prior as `generate` has it: in the precision of the run, weights and all."""
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    prior = subject.require_prior()
-    return prior if subject.precision == "fp32" else copy.deepcopy(prior).to(types[subject.precision])
+    """A prior as `generate` has it."""
+    prior = copy.deepcopy(subject.require_prior())
+    prepare_to_draw(prior, subject.precision)
+    return prior
 
 
 def new_condition(prior: Prior, count: int) -> Tensor:

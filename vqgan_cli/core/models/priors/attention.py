@@ -35,9 +35,9 @@ class LayerCache:
             self.keys[:, :, place : place + keys.shape[2]] = keys
             self.values[:, :, place : place + keys.shape[2]] = values
         else:
-            rows = torch.arange(len(place), device=place.device)
-            self.keys[rows, :, place] = keys[:, :, 0]
-            self.values[rows, :, place] = values[:, :, 0]
+            at = place[:, None, None, None].expand_as(keys)
+            self.keys.scatter_(2, at, keys)
+            self.values.scatter_(2, at, values)
 
 
 class KVCache:
