@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from vqgan_cli.core.artifacts import save_transformer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.images import to_uint8
-from vqgan_cli.core.generation import drawer, rejection
+from vqgan_cli.core.generation import drawer, rejection, work
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.models.torchvision_compat import import_torchvision
@@ -184,6 +186,30 @@ def test_results_do_not_depend_on_the_batch(pets: SavedTransformer, vqgan: Vqgan
     codes = [np.load(tmp_path / f"{batch}.npy") for batch in ("1", "3", "16")]
     assert (codes[0] == codes[1]).all()
     assert (codes[0] == codes[2]).all()
+
+
+def test_pictures_are_written_while_the_next_are_drawn(
+    pets: SavedTransformer, vqgan: Vqgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant: the first picture, whose writing waits for the second to be drawn, does not wait in vain."""
+    drawn, waited = threading.Event(), list[bool]()
+    pictures, write = drawer.ImageDrawer.pictures, work.write_image
+    calls = itertools.count(1)
+
+    def noted(self: drawer.ImageDrawer, codes: np.ndarray) -> list[Pixels]:
+        if next(calls) == 2:
+            drawn.set()
+        return pictures(self, codes)
+
+    def late(path: Path, image: Pixels) -> None:
+        waited.append(drawn.wait(timeout=10))
+        write(path, image)
+
+    monkeypatch.setattr(drawer.ImageDrawer, "pictures", noted)
+    monkeypatch.setattr(work, "write_image", late)
+    assert generate(vqgan, pets, "-n", "2", "--max-batch", "1").code == 0
+    assert waited == [True] * len(waited)
+    assert len(waited) == len(list(tmp_path.glob("samples/*-*.png"))) > 1
 
 
 @pytest.mark.parametrize("stride", [1, 2])

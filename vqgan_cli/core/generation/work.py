@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vqgan_cli.core.batching import THREADS, Background
 from vqgan_cli.core.data.codes_writer import CodesWriter
 from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.generation.drawer import ImageDrawer
@@ -90,7 +91,10 @@ class SampleWork:
         if not batches:
             return samples
         cells = sum(math.prod(templates[place].grid) for batch in batches for place in batch)
-        with self._progress(sum(map(len, batches)), cells) as progress:
+        with (
+            self._progress(sum(map(len, batches)), cells) as progress,
+            Background(THREADS, ahead=max(map(len, batches))) as writers,
+        ):
             for batch in batches:
                 codes = self._draw(
                     samples[batch.start].index,
@@ -100,7 +104,8 @@ class SampleWork:
                 )
                 for place, row, picture in zip(batch, codes, self._drawer.pictures(codes), strict=True):
                     photo = templates[place].photo
-                    self._write(place, samples[place], row, photo.finish(picture) if photo else picture)
+                    picture = photo.finish(picture) if photo else picture
+                    self._write(place, samples[place], row, picture, writers)
         return samples
 
     def _batches(self, grids: Sequence[tuple[int, int]]) -> Iterator[range]:
@@ -124,9 +129,12 @@ class SampleWork:
             The images of the share, class by class, the best first.
         """
         samples: list[Sample] = []
-        images = sum(entry.drawn for entry in plan[self._share])
+        images, grid = sum(entry.drawn for entry in plan[self._share]), plan[0].template.grid
         starts = [0, *itertools.accumulate(entry.images for entry in plan)][:-1]
-        with self._progress(images, images * math.prod(plan[0].template.grid)) as progress:
+        with (
+            self._progress(images, images * math.prod(grid)) as progress,
+            Background(THREADS, ahead=self._drawer.batch(grid)) as writers,
+        ):
             for start, entry in list(zip(starts, plan, strict=True))[self._share]:
                 places = range(start, start + entry.images)
                 known = [self._folder.known[file] for file in entry.files if file in self._folder.known]
@@ -141,7 +149,7 @@ class SampleWork:
                 ]
                 for place, sample, row in zip(places, found, best.codes, strict=True):
                     if self._is_missing(place, sample):
-                        self._write(place, sample, row, self._drawer.pictures(row[None])[0])
+                        self._write(place, sample, row, self._drawer.pictures(row[None])[0], writers)
                 samples += found
         return samples
 
@@ -190,15 +198,21 @@ class SampleWork:
         return place in self._without_codes or not (self._folder.folder / sample.file).exists()
 
     def _write(
-        self, place: int, sample: Sample, codes: npt.NDArray[np.int64], picture: npt.NDArray[Any]
+        self,
+        place: int,
+        sample: Sample,
+        codes: npt.NDArray[np.int64],
+        picture: npt.NDArray[Any],
+        writers: Background,
     ) -> None:
+        """Keep the codes now, and the picture while the next ones are drawn."""
         if self._writer is not None and place in self._without_codes:
             label = -1 if sample.label is None else sample.label
             self._writer.add(
                 place, codes, name=sample.file, size=sample.size, resized=sample.size, label=label
             )
         if not (self._folder.folder / sample.file).exists():
-            write_image(self._folder.folder / sample.file, picture)
+            writers.submit(write_image, self._folder.folder / sample.file, picture)
 
     @contextmanager
     def _progress(self, images: int, cells: int) -> Iterator[_CodeProgress]:
