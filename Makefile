@@ -6,7 +6,7 @@
 #   make faults    the tests that cause faults, and a table of them
 #   make check     formatting, lint, types, known vulnerabilities
 #   make audit     known vulnerabilities of what is installed, where pip-audit is installed and gets an answer
-#   make bench     images per second of training, encoding and decoding the demo's tokenizer
+#   make bench     the demo's model against the straightforward way and the limits of this machine
 #   make fix       repair formatting and what the linter can
 #   make clean     remove what was built, not runs/ and not .venv
 
@@ -63,9 +63,7 @@ demo: $(STAMP)
 	@echo "  vqgan generate -n 8 -o samples/"
 
 bench: $(STAMP)
-	$(BIN)/vqgan train-ae --preset demo --steps 60 --out runs/bench --force
-	$(BIN)/vqgan encode synthetic:faces --limit 512 --ae runs/bench --out runs/bench/codes.npy --force
-	$(BIN)/vqgan decode runs/bench/codes.npy --ae runs/bench --out runs/bench/decoded --force
+	$(BIN)/vqgan bench
 
 # A file of tests stays in one process, whose fixtures its tests share.
 JOBS ?= 2

@@ -93,13 +93,13 @@ def bench(
         ),
     ] = None,
     size: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--size",
             metavar="HxW",
             rich_help_panel=_SHAPES,
-            help="window: height x width of the image in pixels. Default: 2 x 4 training sizes, 512x1024 for models of "
-            "256x256.",
+            help="window: height x width of the image in pixels; may be given many times. Default: 2 x 4 training "
+            "sizes, 512x1024 for models of 256x256.",
         ),
     ] = None,
     stride: Annotated[
@@ -164,7 +164,7 @@ def bench(
         raise UsageError("--preset and --model both say what to measure", hint="give one of them")
     if set_ and model is not None:
         raise UsageError("--set changes a preset, and a model is as it is", hint="leave --set or --model out")
-    grid = parse_size(size) if size else None
+    sizes = tuple(map(parse_size, size or ()))
     names = list(dict.fromkeys(works or [Work.ALL]))
 
     from vqgan_cli.core.bench.settings import BenchSettings
@@ -176,7 +176,7 @@ def bench(
     settings = BenchSettings(
         batch_size=batch_size,
         sequences=tuple(sequences or BenchSettings.sequences),
-        size=grid,
+        sizes=sizes,
         strides=tuple(stride or BenchSettings.strides),
         data=data,
         images=images,

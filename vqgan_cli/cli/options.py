@@ -158,7 +158,7 @@ InferencePrecision = Annotated[
     typer.Option(
         "--precision",
         help="Number format of the networks; the quantizer always computes in fp32. Lower precision is faster and "
-        "changes some codes.",
+        "changes some codes: bf16 1 to 2 in 100 of those of Kodak photos, with three small tokenizers.",
     ),
 ]
 

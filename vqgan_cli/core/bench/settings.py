@@ -14,15 +14,15 @@ class BenchSettings:
     Attributes:
         batch_size: images at a time for the tokenizer, its training step, and reading; None: 1 on a CPU, else 16.
         sequences: images drawn at a time, one row for each number.
-        size: (height, width) in pixels of the image drawn by the sliding window; None: 2 x 4 training sizes.
-        strides: cells per placement of the window, one row for each.
+        sizes: (height, width) in pixels of images drawn by the sliding window; empty: 2 x 4 training sizes.
+        strides: cells per placement of the window, one row for each with each size.
         data: images that are encoded, as ``open_source`` takes them; None: a synthetic set, written as JPEG files.
         images: how many of them are read.
     """
 
     batch_size: int | None = None
     sequences: tuple[int, ...] = (1, 8)
-    size: tuple[int, int] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
     strides: tuple[int, ...] = (1, 4)
     data: str | None = None
     images: int = 64

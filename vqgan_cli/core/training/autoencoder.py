@@ -132,7 +132,7 @@ class AutoencoderTrainer:
         config, networks = self.config, self.networks
         with self.accelerator.autocast():
             output: TokenizerOutput = self.tokenizer(images)
-        picture = output.reconstruction.detach().requires_grad_()
+        picture = output.reconstruction
         distance = reconstruction_loss(config.reconstruction, picture, images)
         metrics = {"loss/reconstruction": distance.detach().mean()}
         if networks.perceptual is not None and config.perceptual.weight > 0:
@@ -153,7 +153,7 @@ class AutoencoderTrainer:
                 (fake,) = networks.discriminator(picture)
             adversarial = generator_loss(config.adversarial.loss, fake)
             (of_adversarial,) = torch.autograd.grad(adversarial * scale, picture)
-            weight = self._adversarial_weight(output.reconstruction, of_distance, of_adversarial, scale)
+            weight = self._adversarial_weight(picture, of_distance, of_adversarial, scale)
             gradient = gradient + factor * weight * of_adversarial.float()
             adversarial = adversarial.detach()
             loss = loss + factor * weight * adversarial
@@ -163,7 +163,7 @@ class AutoencoderTrainer:
         metrics["loss/codebook"] = output.quantized.loss.detach()
         metrics |= {f"quantizer/{name}": value for name, value in output.quantized.terms.items()}
         # Its derivative by the picture is the gradient.
-        self.accelerator.backward((output.reconstruction.float() * (gradient / scale)).sum() + codebook)
+        self.accelerator.backward((picture.float() * (gradient / scale)).sum() + codebook)
         metrics["loss/total"] = loss + codebook.detach()
         return output, metrics
 

@@ -26,16 +26,14 @@ _ROUNDS = 1  # a large image takes minutes on a CPU
 
 
 def window_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
-    """One image, drawn whole, a row for each stride."""
-    prior = subject.require_prior()
+    """One image, drawn whole, a row for each size and stride."""
     f = subject.tokenizer.downsampling
-    height, width = prior.spec.grid
-    pixels = settings.size or (2 * height * f, 4 * width * f)
-    if pixels[0] % f or pixels[1] % f:
-        raise UsageError(f"--size {pixels[0]}x{pixels[1]} is not a multiple of this tokenizer's f = {f}")
-    grid = pixels[0] // f, pixels[1] // f
-    for stride in settings.strides:
-        yield _work(subject, grid, stride)
+    height, width = subject.require_prior().spec.grid
+    for pixels in settings.sizes or ((2 * height * f, 4 * width * f),):
+        if pixels[0] % f or pixels[1] % f:
+            raise UsageError(f"--size {pixels[0]}x{pixels[1]} is not a multiple of this tokenizer's f = {f}")
+        for stride in settings.strides:
+            yield _work(subject, (pixels[0] // f, pixels[1] // f), stride)
 
 
 def _work(subject: Subject, grid: tuple[int, int], stride: int) -> Work:
@@ -66,7 +64,9 @@ def _work(subject: Subject, grid: tuple[int, int], stride: int) -> Work:
             canvas[:, grid[0] // 2, column] = draw_code(logits, chosen.top_k)
 
     def counts() -> dict[str, float]:
-        waves = len(plan_waves(grid, spec.grid, stride)) if _is_beyond(grid, spec.grid) else 0
+        waves = (
+            len(plan_waves(grid, spec.grid, stride, steps=fast.keeps)) if _is_beyond(grid, spec.grid) else 0
+        )
         found: dict[str, float] = {"codes": grid[0] * grid[1], "waves": waves}
         if counted:
             found |= {"passes": len(counted[0].passes), "tokens": counted[0].tokens}
