@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from tests.recipes.conftest import SavedTokenizer, Vqgan, save_tiny
 from tests.recipes.tiny_run import TINY_TRANSFORMER, assert_plain, log, settings, status
 from vqgan_cli.core.artifacts import load_transformer
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
+from vqgan_cli.core.training.checkpoints import load_newest
 
 TINY = {key.replace(".", "__"): value for key, value in TINY_TRANSFORMER.items()}
 
@@ -101,6 +104,65 @@ def test_a_run_depends_on_no_other(
     done = vqgan("train-transformer", "--resume", "--out", "run", "--device", "cpu", "--steps", "2")
     assert done.code == 0, done.err
     assert status(tmp_path / "run")["step"] == 2
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_accumulated_batches_are_one_batch(
+    checkpointing: bool, coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """Oracle: the whole batch at once, within rounding; two times four images are the same eight images."""
+    still = {"embedding_dropout": 0, "residual_dropout": 0, "gradient_checkpointing": checkpointing}
+    changes = {f"transformer__{name}": value for name, value in still.items()}
+    changes |= {"condition__dropout": 0, "train_transformer__clip_norm": 0}
+    for out, size, accumulate in (("whole", 8, 1), ("parts", 4, 2)):
+        command = train(
+            coarse.path, out, 1, "--data", pictures, **changes,
+            train_transformer__batch_size=size, train_transformer__accumulate=accumulate,
+        )  # fmt: skip
+        assert vqgan(*command).code == 0
+    whole, parts = (
+        load_newest(tmp_path / out / "checkpoints")[0].tensors["optimizer"] for out in ("whole", "parts")
+    )
+    assert whole
+    for name, moment in whole.items():
+        torch.testing.assert_close(parts[name], moment, atol=1e-7, rtol=1e-3)
+
+
+@pytest.fixture
+def forget_precision() -> Iterator[Callable[[], None]]:
+    """accelerate has one precision for a whole process: call this before there is another."""
+
+    def forget() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    forget()
+    yield forget
+    forget()
+
+
+def test_bf16_trains_weights_of_float32(
+    forget_precision: Callable[[], None], coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """Invariant: the first gradients are near those in full precision, and what is trained stays in float32."""
+    still = {"embedding_dropout": 0, "residual_dropout": 0}
+    changes = {f"transformer__{name}": value for name, value in still.items()}
+    for precision in ("fp32", "bf16"):
+        command = train(
+            coarse.path, precision, 1, "--data", pictures, **changes, condition__dropout=0,
+            train_transformer__precision=precision,
+        )  # fmt: skip
+        forget_precision()
+        assert vqgan(*command).code == 0
+    exact, rounded = (load_newest(tmp_path / out / "checkpoints")[0] for out in ("fp32", "bf16"))
+    assert {each.dtype for each in rounded.tensors["prior"].values()} == {torch.float32}
+    gradients = [
+        torch.cat(
+            [each.flatten() for name, each in saved.tensors["optimizer"].items() if name.endswith(".exp_avg")]
+        )
+        for saved in (exact, rounded)
+    ]
+    difference = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert 0 < difference < 0.03
 
 
 def test_codes_are_computed_once(coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan) -> None:
