@@ -56,7 +56,7 @@ def test_priors_compute_the_same(kind: str, condition: str) -> None:
     """Oracle: the prior before; no linear layer is left."""
     prior = tiny(kind, condition)
     packed = copy.deepcopy(prior)
-    pack(packed)
+    pack(packed, least=0)
     codes, given = inputs(prior)
     with torch.inference_mode():
         assert torch.allclose(packed(codes[:, :-1], given), prior(codes[:, :-1], given), atol=1e-4, rtol=1e-5)
@@ -68,12 +68,21 @@ def test_weights_are_counted_as_before() -> None:
     """Invariant: as many parameters."""
     prior = tiny("gpt", "class")
     before = sum(parameter.numel() for parameter in prior.parameters())
-    pack(prior)
+    pack(prior, least=0)
     assert sum(parameter.numel() for parameter in prior.parameters()) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_types_stay_as_they_are(dtype: torch.dtype) -> None:
     layers = nn.Sequential(nn.Linear(4, 4)).to(dtype)
+    pack(layers, least=0)
+    assert isinstance(layers[0], nn.Linear)
+
+
+@needs_packing
+def test_small_layers_stay_as_they_are() -> None:
+    """Closed form: from 2^18 numbers on a weight is packed."""
+    layers = nn.Sequential(nn.Linear(512, 511), nn.Sequential(nn.Linear(512, 512)))
     pack(layers)
     assert isinstance(layers[0], nn.Linear)
+    assert isinstance(layers.get_submodule("1.0"), PackedLinear)
