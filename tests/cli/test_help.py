@@ -1,4 +1,4 @@
-"""Help: every command and option has it, it loads nothing heavy, and the README's commands parse."""
+"""Help: every command and option has it, it loads nothing heavy, and the commands of README and docs parse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typer.main import get_command
 from tests.conftest import ROOT, RunVqgan
 from vqgan_cli.cli.app import app, run
 
-README = ROOT / "README.md"
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.is_file()]
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -115,10 +115,9 @@ def test_presets_load_no_torch(arguments: list[str]) -> None:
     )
 
 
-def readme_commands() -> list[str]:
-    if not README.is_file():
-        return []
-    blocks = re.findall(r"^```(?:bash|console|sh|shell)\n(.*?)^```", README.read_text("utf-8"), re.S | re.M)
+def documented_commands() -> list[str]:
+    text = "\n".join(path.read_text("utf-8") for path in PAGES)
+    blocks = re.findall(r"^```(?:bash|console|sh|shell)\n(.*?)^```", text, re.S | re.M)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [line.strip().removeprefix("$ ") for line in lines if re.match(r"\s*(\$ )?vqgan ", line)]
 
@@ -146,9 +145,9 @@ def parse(line: str) -> None:
         command.make_context(name, rest)
 
 
-@pytest.mark.skipif(not README.is_file(), reason="no README.md")
-@pytest.mark.parametrize("line", readme_commands())
-def test_readme_commands_parse(line: str) -> None:
+@pytest.mark.skipif(not PAGES, reason="no README.md")
+@pytest.mark.parametrize("line", documented_commands())
+def test_documented_commands_parse(line: str) -> None:
     parse(line)
 
 

@@ -29,7 +29,7 @@ def run(folder: Path, *arguments: object) -> str:
 
 def test_enlarged_faces(tmp_path: Path, shared: Path) -> None:
     """Closed forms: 25 dB against the small picture, and with --consistent 40; and both are nearer to the original than
-    bicubic enlargement is, in the features of a real network. An hour on two cores, by the commands of the README.
+    bicubic enlargement is, in the features of a real network. An hour on two cores, by the commands of docs/results.md.
     """
     weights = shared / "weights/squeezenet1_0.safetensors"
     keys = {
