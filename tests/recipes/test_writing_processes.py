@@ -172,3 +172,25 @@ def test_one_process_is_stopped(
     assert vqgan(*words("cut")).code == expected
     assert vqgan(*words("whole")).code == expected
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "reconstruction", "--ae", "x", "--data", "synthetic:faces"),
+        ("evaluate", "samples", "--samples", "x", "--reference", "y"),
+        ("evaluate", "statistics", "--data", "x", "-o", "y.npz"),
+        ("evaluate", "likelihood", "--model", "x", "--data", "synthetic:faces"),
+        ("study", "prior"),
+        ("bench", "encode"),
+    ],
+    ids=" ".join,
+)
+def test_work_of_one_process_in_several(
+    words: tuple[str, ...], vqgan: Vqgan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before anything is looked for: each process would do all of it."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = vqgan(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "works in one process, and a launcher has started 2" in done.err

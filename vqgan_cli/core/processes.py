@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from vqgan_cli.core.errors import LostProcessError
+from vqgan_cli.core.errors import LostProcessError, UsageError
 
-__all__ = ["join_processes", "lost_process_named", "of_first"]
+__all__ = ["in_one_process", "join_processes", "launched_processes", "lost_process_named", "of_first"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
 """For the slowest of processes that work each by itself. A dead one is not waited for: its connections end."""
+
+
+def launched_processes() -> int:
+    """How many processes a launcher has started for this command."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def in_one_process(work: Callable[P, T]) -> Callable[P, T]:
+    """For work that cannot be divided: each process would do all of it, and write where the others do.
+
+    Raises:
+        UsageError: in several processes of a launcher.
+    """
+
+    @functools.wraps(work)
+    def checked(*arguments: P.args, **options: P.kwargs) -> T:
+        if launched_processes() > 1:
+            raise UsageError(
+                f"this command works in one process, and a launcher has started {launched_processes()}",
+                hint="run it without torchrun or accelerate launch",
+            )
+        return work(*arguments, **options)
+
+    return checked
 
 
 def join_processes(device: torch.device) -> tuple[PartialState, torch.device]:

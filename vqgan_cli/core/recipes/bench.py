@@ -18,6 +18,7 @@ from vqgan_cli.core.files import require_writable_folder, write_text
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.plots import Dots, plot
 from vqgan_cli.core.presets import resolve
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["BenchOptions", "BenchResult", "bench"]
@@ -79,6 +80,7 @@ class BenchResult:
         return facts | {"limits": limits, "results": rows}
 
 
+@in_one_process
 def bench(options: BenchOptions, reporter: Reporter) -> BenchResult:
     """Measure one work after the other.
 

@@ -27,6 +27,7 @@ from vqgan_cli.core.memory import in_batch, memory_errors
 from vqgan_cli.core.metrics.bootstrap import mean_interval
 from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.likelihood import code_nats
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import utf8
 
@@ -81,6 +82,7 @@ class LikelihoodEvaluation:
     failed: list[tuple[str, str]]
 
 
+@in_one_process
 def evaluate_likelihood(options: EvaluateLikelihoodOptions, reporter: Reporter) -> LikelihoodEvaluation:
     """Ask a prior for the likelihood of every code of some images.
 

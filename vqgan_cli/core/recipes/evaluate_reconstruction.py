@@ -33,6 +33,7 @@ from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.reconstruction import SSIM_WINDOW
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.pretrained import perceptual_network
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import TokenizerInputs, open_inputs, utf8
 
@@ -101,6 +102,7 @@ class ReconstructionEvaluation:
     failed: list[tuple[str, str]]
 
 
+@in_one_process
 def evaluate_reconstruction(
     options: EvaluateReconstructionOptions, reporter: Reporter
 ) -> ReconstructionEvaluation:

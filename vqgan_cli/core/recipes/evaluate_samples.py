@@ -33,6 +33,7 @@ from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.metrics.frechet import Gaussian
 from vqgan_cli.core.metrics.inception_score import ClassifierScore
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["EvaluateSamplesOptions", "SamplesEvaluation", "evaluate_samples"]
@@ -100,6 +101,7 @@ class SamplesEvaluation:
     failed: list[tuple[str, str]]
 
 
+@in_one_process
 def evaluate_samples(options: EvaluateSamplesOptions, reporter: Reporter) -> SamplesEvaluation:
     """Compare samples with a reference.
 

@@ -16,6 +16,7 @@ from vqgan_cli.core.evaluation.stopping import all_or_nothing
 from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.metrics.frechet import fit_gaussian
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["EvaluateStatisticsOptions", "StatisticsResult", "evaluate_statistics"]
@@ -58,6 +59,7 @@ class StatisticsResult:
     failed: list[tuple[str, str]]
 
 
+@in_one_process
 def evaluate_statistics(options: EvaluateStatisticsOptions, reporter: Reporter) -> StatisticsResult:
     """Write the statistics of a reference set.
 

@@ -18,6 +18,7 @@ from vqgan_cli.core.evaluation.features import load_features
 from vqgan_cli.core.files import require_writable_folder, reserved, write_text
 from vqgan_cli.core.plots import Dots, Lines, plot
 from vqgan_cli.core.presets import overridden, read_overrides, resolve
+from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.studies import STUDIES
 from vqgan_cli.core.studies.base import Command, Metric, Run, Study
@@ -118,6 +119,7 @@ DrawArm = Callable[[Run], None]
 """Draws the samples of an arm into its folder."""
 
 
+@in_one_process
 def study(options: StudyOptions, run_arm: RunArm, draw_arm: DrawArm, reporter: Reporter) -> StudyResult:
     """Run what is not there yet, measure, and write table, JSON and plot.
 

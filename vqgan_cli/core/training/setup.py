@@ -13,6 +13,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from vqgan_cli.core.config import OptimisationConfig, TrainAEConfig
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import UsageError, did_you_mean
+from vqgan_cli.core.processes import launched_processes
 
 __all__ = ["make_accelerator"]
 
@@ -35,7 +36,7 @@ def make_accelerator(
             )
         if importlib.util.find_spec(TRACKERS[name]) is None:
             raise UsageError(f"--tracker {name} needs a package", hint=f"pip install 'vqgan[{name}]'")
-    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    launched = launched_processes() > 1
     chosen = resolve_device(device)
     if config.precision == "fp16" and chosen.type == "cpu":
         raise UsageError("fp16 does not train on a CPU", hint="take --precision bf16 or fp32")
