@@ -189,12 +189,12 @@ def test_stopped_by_a_signal(
 # Of one large picture: what is at work when the signal comes, and what would come next.
 PHASES = {
     "generate": [
-        (sampler, "_draw_placements", drawer, "decode_tiled"),
+        (sampler, "draw_sliding", drawer, "decode_tiled"),
         (tiled_decoding, "patches_of", work, "write_image"),
     ],
     "upscale": [
         (upscaler, "encode_tiled", upscaler, "draw"),
-        (sampler, "_draw_placements", upscaler, "decode_in_tiles"),
+        (sampler, "draw_sliding", upscaler, "decode_in_tiles"),
         (upscaler, "decode_in_tiles", upscaler, "back_project"),
         (upscaler, "back_project", upscale, "write_upscaled"),
     ],

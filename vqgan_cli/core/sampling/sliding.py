@@ -40,9 +40,8 @@ class _Sliding:
     def __init__(self, canvas: Canvas) -> None:
         self._canvas = canvas
         self._missing = (~canvas.known).cpu().numpy()
-        self._kept: dict[
-            tuple[int, int], tuple[Stream, int]
-        ] = {}  # by image and row-major cell: stream and its row
+        # By image and row-major cell: stream and its row.
+        self._kept: dict[tuple[int, int], tuple[Stream, int]] = {}
 
     def missing(self, image: int, row: int, column: int, count: int) -> int:
         """How many of some cells are to be drawn."""
