@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Which device to compute on, and in which precision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import torch
 
 from vqgan_cli.core.errors import UsageError
 
-__all__ = ["autocast_for", "described", "float64_device", "resolve_device"]
+__all__ = ["DTYPES", "autocast_for", "described", "float64_device", "resolve_device"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions by the names that users give them."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -45,8 +48,8 @@ def float64_device(device: torch.device | str) -> torch.device:
 
 def autocast_for(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks compute in ``fp32``, ``bf16`` or ``fp16``."""
-    types = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return torch.autocast(device.type, dtype=types[precision], enabled=precision != "fp32")
+    dtype = None if precision == "fp32" else DTYPES[precision]  # autocast warns of float32
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def described(device: torch.device) -> str:

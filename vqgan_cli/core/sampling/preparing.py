@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
+from vqgan_cli.core.device import DTYPES
 from vqgan_cli.core.models.priors import Prior
 from vqgan_cli.core.models.priors.packed import pack
 
 __all__ = ["prepare_to_draw"]
-
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def prepare_to_draw(prior: Prior, precision: str) -> None:
@@ -20,5 +17,5 @@ def prepare_to_draw(prior: Prior, precision: str) -> None:
         prior: on its device; changed in place.
         precision: ``fp32``, ``bf16`` or ``fp16``; the weights are cast for good, not at each step as autocast would.
     """
-    prior.to(_TYPES[precision])
+    prior.to(DTYPES[precision])
     pack(prior)
