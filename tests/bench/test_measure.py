@@ -63,6 +63,15 @@ def test_the_slowest_other_way_is_the_limit() -> None:
     assert (result.ratio, result.plain_per_second, result.plain_memory) == (None, None, None)
 
 
+def test_long_work_runs_once_amid_the_other_way() -> None:
+    """Invariant: the plain way is started up and timed before and after; each of its times makes a ratio."""
+    order: list[str] = []
+    ours, plain = Way(lambda: order.append("ours"), 1), Way(lambda: order.append("plain"), 1)
+    result = measure(Work("w", "codes", ours, plain, once=True), 4, LIMITS, CPU, Reporter())
+    assert order == ["plain"] * 3 + ["ours"] + ["plain"] * 2
+    assert len(result.ratios) == 4
+
+
 def test_limits_of_this_machine() -> None:
     """Invariant: some arithmetic and some reading is done."""
     limits = measure_limits(CPU, "fp32")
@@ -87,7 +96,9 @@ def test_cached_sampling_reads_each_token_once(guidance: float, rows: int) -> No
     with counting(prior) as counted:
         draw(prior, torch.tensor([[0], [1], [2]]), (3, 4), SamplingSettings(guidance=guidance))
     assert counted.passes == [(rows, 1)] * 12
-    in_blocks = sum(p.numel() for p in prior.blocks.parameters())
-    needs = counted.needs()
-    assert needs[0] == Pass(2.0 * rows * (in_blocks + 32 * 20), 4 * (in_blocks + 32 * 20))
+    weights = sum(p.numel() for p in prior.blocks.parameters()) + 32 * 20
+    # Keys and values of 2 layers, of the condition and of 4 codes.
+    kept = rows * 5 * 2 * 2 * 32
+    assert counted.needs()[0] == Pass(2.0 * rows * weights, 4.0 * weights)
+    assert counted.needs()[5] == Pass(2.0 * rows * weights, 4.0 * (weights + kept))
     assert "hidden" not in vars(prior)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.conftest import SavedTokenizer, Vqgan
+from tests.recipes.test_upscale import save_model
 
 TINY = (
     "--set", "data.size=16", "--set", "tokenizer.channels=32", "--set", "tokenizer.channel_multipliers=[1,2]",
@@ -51,18 +52,43 @@ def test_a_tokenizer_has_no_codes_to_draw(vqgan: Vqgan, tiny: SavedTokenizer) ->
     assert names == ["encode", "decode", "train-ae", "io,"]
 
 
+def test_model_that_draws_by_maps(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
+    """Its condition is as long as the image; both ways take it."""
+    model = save_model(tmp_path / "lowres.safetensors", coarse)
+    done = vqgan("bench", "sample", "window", "--model", model, "--rounds", "1", "--sequences", "2", "--stride", "1",
+                 "--device", "cpu", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    assert [row["ratio"] > 0 for row in json.loads(done.out)["results"]] == [True, True]
+
+
+def test_image_that_cannot_be_read(tiny: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) -> None:
+    """By name: what is left out would make the others seem faster."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/torn.png").write_bytes(b"PNG")
+    done = vqgan("bench", "io", "--model", tiny.path, "--data", "photos", "--device", "cpu")
+    assert done.code == 1
+    assert "'torn.png'" in done.err
+    assert "images that can be read" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--preset", "demo", "--model", "x"), "--preset and --model both say what to measure"),
         (("--set", "data.size=16", "--model", "x"), "a model is as it is"),
         (("window", "--stride", "99", *TINY), "stride 99 is not between 1 and"),
-        (("window", "--size", "11x11", *TINY), "is not a multiple"),
+        (("encode", "window", "--size", "11x11", *TINY), "is not a multiple"),
+        (("window", "--size", "8x16", *TINY), "no window slides there"),
+        (
+            ("encode", "train", "--precision", "fp16", "--device", "cpu", *TINY),
+            "fp16 does not train on a CPU",
+        ),
         (("nothing",), "'nothing' is not one of"),
     ],
 )
 def test_wrong_usage(words: tuple[str, ...], message: str, vqgan: Vqgan) -> None:
-    """Each is a message and code 2."""
+    """Each is a message and code 2, before anything is measured."""
     done = vqgan("bench", *words)
     assert done.code == 2
+    assert "calls" not in done.err
     assert message in " ".join(done.err.split())

@@ -68,7 +68,13 @@ def bench(
     device: Device = "auto",
     precision: InferencePrecision = "fp32",
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, metavar="N", help="Timed calls of each way, by turns.")
+        int,
+        typer.Option(
+            "--rounds",
+            min=1,
+            metavar="N",
+            help="Timed calls of each way, by turns; window draws its image once.",
+        ),
     ] = 5,
     batch_size: Annotated[
         int | None,
@@ -123,15 +129,16 @@ def bench(
         ),
     ] = None,
     images: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--images",
             min=1,
             metavar="N",
             rich_help_panel=_SHAPES,
-            help="io: files that are encoded. encode with --data: images whose codes are compared.",
+            help="io: files that are encoded; default: as many as take the network some seconds. encode with --data: "
+            "images whose codes are compared; default: 64.",
         ),
-    ] = 64,
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also write a plot. Default: none.")
     ] = None,
@@ -143,9 +150,9 @@ def bench(
 
     The straightforward way computes in float32 what the reference implementations compute, as they do: both run in this
     process by turns, with the same weights, and the ratio of each pair tells what is gained. Rates are images per
-    second, for sample and window codes per second. The limit is measured too: the speed of large matrix products and of
-    reading memory, or for io the slower of network and reading. Memory (MB) is the most that a call takes beyond what
-    is there before it.
+    second, for sample and window codes per second. The limit is measured too: the time in which large products and
+    reading of memory would do as much, or for io the slower of network and reading. Memory (MB) is the most that a call
+    takes beyond what is there before it.
 
     Examples:
 
@@ -207,7 +214,7 @@ def _show(done: BenchResult) -> None:
         f"limits: {done.limits.flops / 1e9:,.0f} GFLOP/s in matrix products, "
         f"{done.limits.bandwidth / 1e9:,.1f} GB/s of memory read"
     )
-    columns = ["work, per second", "vqgan", "plain", "ratio (from - to)", "of limit", "MB", "plain"]
+    columns = ["work, per second", "vqgan", "plain", "ratio (from - to)", "of limit", "MB", "plain MB"]
     console.table(columns, [_row(result) for result in done.results])
     for result in done.results:
         facts = result.counts | result.agreement

@@ -202,10 +202,10 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
     Raises:
         ModelError: the file is missing, damaged (the fingerprint does not match), or no tokenizer.
     """
-    from vqgan_cli.core.models.tokenizer import Tokenizer
+    from vqgan_cli.core.models.tokenizer import Tokenizer, laid_out
 
     info, state = _load(path, TOKENIZER_FORMAT)
-    return _filled(lambda: Tokenizer(info.config.tokenizer), state, info).to(device)
+    return laid_out(_filled(lambda: Tokenizer(info.config.tokenizer), state, info)).to(device)
 
 
 def read_tokenizer(path: Path | str) -> tuple[ExperimentConfig, dict[str, torch.Tensor]]:
@@ -225,7 +225,7 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
         ModelError: the file is missing, damaged (the fingerprint does not match), or no transformer.
     """
     from vqgan_cli.core.models.priors import build_prior
-    from vqgan_cli.core.models.tokenizer import Tokenizer
+    from vqgan_cli.core.models.tokenizer import Tokenizer, laid_out
 
     info, state = _load(path, TRANSFORMER_FORMAT)
     about = about_prior(info)
@@ -236,7 +236,9 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     prior = _filled(lambda: build_prior(info.config.transformer, prior_spec(info)), parts["prior."], info).to(
         device
     )
-    tokenizer = _filled(lambda: Tokenizer(info.config.tokenizer), parts["tokenizer."], info).to(device)
+    tokenizer = laid_out(_filled(lambda: Tokenizer(info.config.tokenizer), parts["tokenizer."], info)).to(
+        device
+    )
     map_encoder = None
     condition = info.config.condition
     if condition.map_kind is not None:
@@ -248,7 +250,9 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
             stage = condition.first_stage
             if stage is None:
                 raise ModelError(f"the config inside {str(info.path)!r} lacks condition.first_stage")
-            reader = _filled(lambda: Tokenizer(stage.tokenizer), parts["condition."], info).to(device)
+            reader = laid_out(_filled(lambda: Tokenizer(stage.tokenizer), parts["condition."], info)).to(
+                device
+            )
         map_kind = build_map_kind(condition.map_kind, info.config.data.maps)
         map_encoder = MapEncoder(map_kind, reader, tokenizer.downsampling, about.condition_fingerprint)
     return Transformer(info, prior, tokenizer, map_encoder, about.classes)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-__all__ = ["Limits", "Pass", "least_seconds", "measure_limits"]
+from vqgan_cli.core.device import DTYPES
 
-_SIDE = {"cpu": 1024, "cuda": 8192}
+__all__ = ["Limits", "Pass", "least_seconds", "measure_limits", "wait_for"]
+
+_SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
 _BYTES = {"cpu": 2**28, "cuda": 2**31}
-_REPEATS = 5
-
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""By the names that users give them."""
+_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -23,21 +24,25 @@ class Limits:
     """Of a device.
 
     Attributes:
-        flops: floating point operations per second of a large product of matrices in the precision of the run.
+        flops: floating point operations per second of large products in the precision of the run.
         bandwidth: bytes per second at which memory is read.
     """
 
     flops: float
     bandwidth: float
 
+    def best(self, other: Limits) -> Limits:
+        """The higher of each: what else the machine does can only hold it up."""
+        return Limits(max(self.flops, other.flops), max(self.bandwidth, other.bandwidth))
+
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of a network needs at least.
+    """What one pass of a network computes and reads.
 
     Attributes:
         flops: operations, two for each multiplication with its addition.
-        bytes: of weights and kept values that are read once.
+        bytes: of weights, and of kept keys and values, each read once.
     """
 
     flops: float
@@ -52,19 +57,26 @@ def least_seconds(passes: list[Pass], limits: Limits) -> float:
 
 
 def measure_limits(device: torch.device, precision: str) -> Limits:
-    """The best of a few runs.
+    """The best of a few products of matrices and of a convolution, and of a few sums of much memory.
 
     Args:
         device: CPU or GPU.
         precision: ``fp32``, ``bf16`` or ``fp16``.
     """
-    side = _SIDE.get(device.type, _SIDE["cpu"])
-    a, b = (torch.ones(side, side, dtype=TYPES[precision], device=device) for _ in range(2))
-    memory = torch.ones(_BYTES.get(device.type, _BYTES["cpu"]) // 4, device=device)
-    return Limits(
-        flops=2 * side**3 / _fastest(lambda: a @ b, device),
-        bandwidth=4 * len(memory) / _fastest(memory.sum, device),
+    dtype = DTYPES[precision]
+    rates = []
+    for side in _SIDES.get(device.type, _SIDES["cpu"]):
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        rates.append(2 * side**3 / _fastest(functools.partial(torch.mm, a, b), device))
+    channels, side = 128, 128
+    image = torch.randn(1, channels, side, side, device=device).to(dtype, memory_format=torch.channels_last)
+    kernels = torch.randn(channels, channels, 3, 3, device=device).to(
+        dtype, memory_format=torch.channels_last
     )
+    convolve = functools.partial(F.conv2d, image, kernels, padding=1)
+    rates.append(2 * 9 * channels**2 * side**2 / _fastest(convolve, device))
+    memory = torch.randn(_BYTES.get(device.type, _BYTES["cpu"]) // 4, device=device)
+    return Limits(flops=max(rates), bandwidth=4 * len(memory) / _fastest(memory.sum, device))
 
 
 def _fastest(call: Callable[[], object], device: torch.device) -> float:

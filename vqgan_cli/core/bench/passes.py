@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor
 
 from vqgan_cli.core.bench.limits import Pass
 from vqgan_cli.core.models.priors import Prior
+from vqgan_cli.core.models.priors.attention import KVCache
 from vqgan_cli.core.models.priors.transformer import TransformerPrior
 
 __all__ = ["Counted", "counting"]
@@ -19,13 +19,15 @@ class Counted:
     """What was fed through a transformer.
 
     Attributes:
-        passes: [sequences, tokens of each] of every pass.
+        passes: (sequences, tokens of each) of every pass.
     """
 
     def __init__(self, prior: TransformerPrior) -> None:
         self.passes: list[tuple[int, int]] = []
+        self._kept: list[int] = []  # tokens whose keys and values a pass reads
         self._in_blocks = sum(p.numel() for p in prior.blocks.parameters())
         self._in_head = prior.config.width * prior.spec.codebook_size
+        self._of_token = 2 * prior.config.layers * prior.config.width
         self._bytes = next(prior.parameters()).element_size()
 
     @property
@@ -33,14 +35,22 @@ class Counted:
         """All tokens of all sequences."""
         return sum(rows * length for rows, length in self.passes)
 
+    def add(self, rows: int, length: int, kept: int) -> None:
+        """Count a pass of ``rows`` sequences, that reads ``kept`` tokens of each which were fed before."""
+        self.passes.append((rows, length))
+        self._kept.append(rows * kept)
+
     def needs(self) -> list[Pass]:
-        """A pass reads the weights of blocks and head once, and multiplies each token with those of the blocks, and one
-        token of each sequence with those of the head. Attention comes on top and is not counted.
+        """A pass reads the weights of blocks and head once, and what is kept. It multiplies each token with the weights
+        of the blocks, and one token of each sequence with those of the head; the products of attention are left out.
         """
-        weights = self._bytes * (self._in_blocks + self._in_head)
+        weights = self._in_blocks + self._in_head
         return [
-            Pass(2.0 * rows * (length * self._in_blocks + self._in_head), weights)
-            for rows, length in self.passes
+            Pass(
+                2.0 * rows * (length * self._in_blocks + self._in_head),
+                float(self._bytes * (weights + kept * self._of_token)),
+            )
+            for (rows, length), kept in zip(self.passes, self._kept, strict=True)
         ]
 
 
@@ -55,12 +65,15 @@ def counting(prior: Prior) -> Iterator[Counted]:
         raise TypeError(f"{type(prior).__name__} is no transformer")
     counted, original = Counted(prior), prior.hidden
 
-    def hidden(codes: Tensor, condition: Tensor | None, *rest: Any) -> Tensor:
+    def hidden(codes: Tensor, condition: Tensor | None, start: int | Tensor, cache: KVCache | None) -> Tensor:
         length = codes.shape[1] + (0 if condition is None else condition.shape[1])
-        counted.passes.append((len(codes), length))
-        return original(codes, condition, *rest)
+        kept = 0
+        if cache is not None:
+            kept = start if isinstance(start, int) else cache.length
+        counted.add(len(codes), length, kept)
+        return original(codes, condition, start, cache)
 
-    prior.hidden = hidden  # type: ignore[method-assign, assignment]
+    prior.hidden = hidden  # type: ignore[method-assign]
     try:
         yield counted
     finally:

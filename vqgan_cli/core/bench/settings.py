@@ -17,7 +17,7 @@ class BenchSettings:
         sizes: (height, width) in pixels of images drawn by the sliding window; empty: 2 x 4 training sizes.
         strides: cells per placement of the window, one row for each with each size.
         data: images that are encoded, as ``open_source`` takes them; None: a synthetic set, written as JPEG files.
-        images: how many of them are read.
+        images: how many of them are read, and whose codes are compared; None: as many as take some seconds, and 64.
     """
 
     batch_size: int | None = None
@@ -25,7 +25,7 @@ class BenchSettings:
     sizes: tuple[tuple[int, int], ...] = ()
     strides: tuple[int, ...] = (1, 4)
     data: str | None = None
-    images: int = 64
+    images: int | None = None
 
     def batch(self, device_type: str) -> int:
         """Images at a time on a device."""

@@ -16,7 +16,7 @@ from vqgan_cli.core.artifacts import (
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
-from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.models.tokenizer import Tokenizer, laid_out
 
 __all__ = ["Subject", "subject_of_model", "subject_of_preset"]
 
@@ -64,7 +64,7 @@ def subject_of_preset(config: ExperimentConfig, device: torch.device, precision:
     A condition that is an image is left out: its codes would be as many as those of the image.
     """
     torch.manual_seed(0)
-    tokenizer = Tokenizer(config.tokenizer).eval().requires_grad_(False).to(device)
+    tokenizer = laid_out(Tokenizer(config.tokenizer)).eval().requires_grad_(False).to(device)
     # Vectors that lie about as far apart as those they are compared with.
     for name, tensor in [*tokenizer.quantizer.named_parameters(), *tokenizer.quantizer.named_buffers()]:
         if name.startswith("embed"):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 
 from vqgan_cli.core.bench.limits import Limits, Pass, least_seconds, wait_for
-from vqgan_cli.core.bench.memory import PeakMemory, peak_memory
+from vqgan_cli.core.bench.memory import peak_memory
 from vqgan_cli.core.reporting import Reporter
 
 __all__ = ["Result", "Way", "Work", "measure"]
@@ -39,11 +38,11 @@ class Work:
         unit: what is counted, in the plural.
         ours: as this package does it.
         plain: the straightforward way; None where there is none.
-        passes: the least that ours has to compute and read; empty if the limit is of another kind.
+        passes: what ours computes and reads; empty if the limit is of another kind.
         others: ways that no way can be faster than, the slowest of which is the limit, by name.
         counts: facts that are the same each time, such as passes of the network.
         check: how far the results agree, by name; called once, outside of the timing.
-        rounds: at most so many, for work that takes minutes.
+        once: ours takes minutes, so it runs once, and the plain way before and after it.
     """
 
     name: str
@@ -54,7 +53,7 @@ class Work:
     others: Mapping[str, Way] = field(default_factory=dict)
     counts: Callable[[], dict[str, float]] = dict
     check: Callable[[], dict[str, float]] = dict
-    rounds: int | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,10 @@ class Result:
         unit: see `Work`.
         ours_per_second: units.
         plain_per_second: units; None without a plain way.
-        ratios: of each round, sorted: how many times as fast ours is as the plain way right after it.
+        ratios: of each round, sorted: how many times as fast ours is as the plain way beside it.
         limited_by: ``arithmetic``, ``memory``, or the name of another way.
-        share_of_limit: rate over the highest that the limit allows; None where none is known.
+        share_of_limit: rate over that at which the same would be computed and read at full speed, or over that of the
+            other way; None where none is known.
         ours_memory: peak bytes beyond those before; None where the system does not tell.
         plain_memory: the same of the plain way.
         counts: see `Work`.
@@ -96,8 +96,7 @@ class Result:
 def measure(work: Work, rounds: int, limits: Limits, device: torch.device, reporter: Reporter) -> Result:
     """Time all ways of some work by turns, so that what else the machine does meets all of them.
 
-    A call before the first round starts things up and tells the memory. Work that is done in a single round is not
-    started up: its one call is long enough.
+    A call before the first round starts things up and tells the memory; work that is done once does without.
 
     Args:
         work: what.
@@ -106,37 +105,44 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
         device: where the work is done.
         reporter: hears of the progress.
     """
-    rounds = min(rounds, work.rounds or rounds)
     ways = {"ours": work.ours, **({"plain": work.plain} if work.plain else {}), **work.others}
     memory: dict[str, int | None] = {}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    total = len(ways) * rounds
-    with reporter.progress(work.name, total, "calls") as progress:
-        if rounds > 1:
-            for name, way in ways.items():
+
+    def time_one(name: str) -> None:
+        wait_for(device)
+        begun = time.perf_counter()
+        ways[name].run()
+        wait_for(device)
+        seconds[name].append((time.perf_counter() - begun) / ways[name].units)
+
+    turns = list(ways) * rounds
+    if work.once:
+        others = [name for name in turns if name != "ours"]
+        turns = [*others[: len(others) // 2], "ours", *others[len(others) // 2 :]]
+    with reporter.progress(work.name, len(turns), "calls") as progress:
+        for name, way in ways.items():
+            if not (work.once and name == "ours"):
                 with peak_memory(device) as peak:
                     way.run()
                 memory[name] = peak.bytes
-        for number in range(total):
-            name = list(ways)[number % len(ways)]
-            with peak_memory(device) if rounds == 1 else nullcontext(PeakMemory()) as peak:
-                wait_for(device)
-                begun = time.perf_counter()
-                ways[name].run()
-                wait_for(device)
-                seconds[name].append((time.perf_counter() - begun) / ways[name].units)
-            memory.setdefault(name, peak.bytes)
-            progress.update(number + 1)
+        for number, name in enumerate(turns, 1):
+            if name in memory:
+                time_one(name)
+            else:
+                with peak_memory(device) as peak:
+                    time_one(name)
+                memory[name] = peak.bytes
+            progress.update(number)
     each = {name: statistics.median(times) for name, times in seconds.items()}
     limited_by, least = _limit(work, each, limits)
+    mine = seconds["ours"] * (rounds if work.once else 1)
     return Result(
         name=work.name,
         unit=work.unit,
         ours_per_second=1 / each["ours"],
         plain_per_second=1 / each["plain"] if work.plain else None,
-        ratios=sorted(
-            theirs / mine for mine, theirs in zip(seconds["ours"], seconds.get("plain", []), strict=False)
-        ),
+        ratios=sorted(plain / ours for ours, plain in zip(mine, seconds.get("plain", []), strict=False)),
         limited_by=limited_by,
         share_of_limit=least / each["ours"] if least else None,
         ours_memory=memory["ours"],

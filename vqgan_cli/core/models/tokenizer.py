@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.errors import DataError, UsageError
 from vqgan_cli.core.models.autoencoder import Decoder, Encoder
+from vqgan_cli.core.models.layers import use_channels_last
 from vqgan_cli.core.models.quantizers import Quantized, build_quantizer
 
-__all__ = ["Tokenizer", "TokenizerOutput"]
+__all__ = ["Tokenizer", "TokenizerOutput", "laid_out"]
 
 
 @dataclass(frozen=True)
@@ -135,3 +136,10 @@ class Tokenizer(nn.Module):
                 hint="set tokenizer.in_channels and out_channels to the number of classes, an ignored class included",
             )
         return F.one_hot(labels.long(), classes).permute(0, 3, 1, 2).float()
+
+
+def laid_out(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer with the weights of its convolutions as their kernels take them; values stay."""
+    use_channels_last(tokenizer.encoder)
+    use_channels_last(tokenizer.decoder)
+    return tokenizer

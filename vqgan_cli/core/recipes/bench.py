@@ -97,15 +97,24 @@ def bench(options: BenchOptions, reporter: Reporter) -> BenchResult:
         config = resolve(options.preset, overrides=options.overrides)
         subject = subject_of_preset(config, device, options.precision)
     _require_pictures(subject)
+    kinds = []
+    for name in options.works:
+        if WORKS[name].needs_prior and subject.prior is None and options.everything:
+            reporter.info(f"{name} is left out: {subject.name} has no transformer")
+            continue
+        if WORKS[name].needs_prior:
+            subject.require_prior()
+        WORKS[name].check(subject, options.settings)
+        kinds.append(WORKS[name])
     limits = measure_limits(device, options.precision)
     results: list[Result] = []
     with memory_errors(f"on {device}", "a smaller --batch-size, or --precision bf16"):
-        for name in options.works:
-            if name in ("sample", "window") and subject.prior is None and options.everything:
-                reporter.info(f"{name} is left out: {subject.name} has no transformer")
-                continue
-            works = WORKS[name](subject, options.settings)
-            results.extend(measure(work, options.rounds, limits, device, reporter) for work in works)
+        for kind in kinds:
+            rows = kind.works(subject, options.settings)
+            while (work := next(rows, None)) is not None:
+                limits = limits.best(measure_limits(device, options.precision))
+                results.append(measure(work, options.rounds, limits, device, reporter))
+                del work  # before the next is built, as both may be large
     done = BenchResult(subject.name, described(device), options.precision, limits, results)
     if options.plot is not None:
         write_text(options.plot, _drawn(done))

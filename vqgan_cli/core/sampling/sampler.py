@@ -12,7 +12,7 @@ from vqgan_cli.core.sampling.settings import SamplingSettings
 from vqgan_cli.core.sampling.sliding import draw_sliding
 from vqgan_cli.core.sampling.stream import Stream
 
-__all__ = ["Progress", "SamplingSettings", "Stopped", "draw"]
+__all__ = ["Progress", "SamplingSettings", "Stopped", "draw", "require_drawable"]
 
 
 @torch.inference_mode()
@@ -48,7 +48,7 @@ def draw(
         UsageError: the settings do not fit the model, or ``known`` is of another shape or outside the codebook.
         Stopped: ``progress`` returned False.
     """
-    _check(prior, grid, settings)
+    require_drawable(prior, grid, settings)
     if known is not None:
         _check_known(known, (len(condition), *grid), prior.spec.codebook_size)
     canvas = Canvas(prior, condition, grid, settings, first_image, known, progress)
@@ -59,7 +59,17 @@ def draw(
     return canvas.cropped()
 
 
-def _check(prior: Prior, grid: tuple[int, int], settings: SamplingSettings) -> None:
+def require_drawable(prior: Prior, grid: tuple[int, int], settings: SamplingSettings) -> None:
+    """Find what a model cannot draw.
+
+    Args:
+        prior: the model.
+        grid: cells (h, w).
+        settings: how to draw.
+
+    Raises:
+        UsageError: guidance, order, stride or grid do not fit the model.
+    """
     spec = prior.spec
     if settings.guided and not spec.null_condition:
         raise UsageError(

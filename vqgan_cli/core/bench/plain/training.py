@@ -43,6 +43,7 @@ class PlainTokenizerTrainer:
         output, codebook = self.tokenizer(images)
         reconstruction = (output - images).abs().mean()
         loss = reconstruction + config.codebook_weight * codebook
+        self.discriminator.requires_grad_(False)
         (fake,) = self.discriminator(output)
         generator = -fake.mean()
         last = self.tokenizer.tokenizer.last_layer
@@ -53,6 +54,7 @@ class PlainTokenizerTrainer:
         self._adam.zero_grad()
         loss.backward()
         self._adam.step()
+        self.discriminator.requires_grad_(True)
 
         with torch.no_grad():
             output, _ = self.tokenizer(images)
@@ -74,7 +76,7 @@ class PlainPriorTrainer:
 
     def __init__(self, prior: PlainGPT | PlainLlama, learning_rate: float) -> None:
         self.prior = prior
-        self._adam = torch.optim.AdamW(prior.parameters(), lr=learning_rate, foreach=False, fused=False)
+        self._adam = torch.optim.AdamW(prior.parameters(), lr=learning_rate)
 
     def step(self, codes: Tensor, condition: Tensor) -> Tensor:
         """One step on codes [B, N] with conditions [B, C]; the loss."""

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from vqgan_cli.core.bench.settings import BenchSettings
 from vqgan_cli.core.bench.subject import Subject
 from vqgan_cli.core.bench.work import Work
 from vqgan_cli.core.bench.works.reading import io_works
 from vqgan_cli.core.bench.works.sampling import sample_works
-from vqgan_cli.core.bench.works.sliding import window_works
+from vqgan_cli.core.bench.works.sliding import check_window, window_works
 from vqgan_cli.core.bench.works.tokenizing import decode_works, encode_works
-from vqgan_cli.core.bench.works.training import train_works
+from vqgan_cli.core.bench.works.training import check_training, train_works
 
-__all__ = ["WORKS"]
+__all__ = ["WORKS", "Kind"]
 
-WORKS: dict[str, Callable[[Subject, BenchSettings], Iterator[Work]]] = {
-    "encode": encode_works,
-    "decode": decode_works,
-    "train": train_works,
-    "sample": sample_works,
-    "window": window_works,
-    "io": io_works,
+
+def _nothing_to_check(subject: Subject, settings: BenchSettings) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A work that can be asked for.
+
+    Attributes:
+        works: its rows, each built when the one before is measured.
+        needs_prior: whether a tokenizer alone cannot do it.
+        check: raises a `UsageError` for what cannot be measured, before anything is.
+    """
+
+    works: Callable[[Subject, BenchSettings], Iterator[Work]]
+    needs_prior: bool = False
+    check: Callable[[Subject, BenchSettings], None] = _nothing_to_check
+
+
+WORKS: dict[str, Kind] = {
+    "encode": Kind(encode_works),
+    "decode": Kind(decode_works),
+    "train": Kind(train_works, check=check_training),
+    "sample": Kind(sample_works, needs_prior=True),
+    "window": Kind(window_works, needs_prior=True, check=check_window),
+    "io": Kind(io_works),
 }

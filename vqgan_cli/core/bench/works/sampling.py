@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vqgan_cli.core.bench.limits import Pass
 from vqgan_cli.core.bench.passes import Counted, counting
 from vqgan_cli.core.bench.plain.transformers import plain_sample, plain_transformer
 from vqgan_cli.core.bench.settings import BenchSettings
@@ -18,39 +19,68 @@ from vqgan_cli.core.models.priors.transformer import TransformerPrior
 from vqgan_cli.core.sampling.preparing import prepare_to_draw
 from vqgan_cli.core.sampling.sampler import SamplingSettings, draw
 
-__all__ = ["fast_prior", "new_condition", "sample_works"]
+__all__ = ["Priors", "sample_works"]
 
 
 def sample_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
     """A row for each number of sequences, and one with guidance if the model knows it."""
-    prior = subject.require_prior()
+    priors = Priors(subject)
     for sequences in settings.sequences:
-        yield _work(subject, sequences, guided=False)
-    if prior.spec.null_condition:
-        yield _work(subject, settings.sequences[0], guided=True)
+        yield _work(subject, priors, sequences, guided=False)
+    if subject.require_prior().spec.null_condition:
+        yield _work(subject, priors, settings.sequences[0], guided=True)
 
 
-def _work(subject: Subject, sequences: int, *, guided: bool) -> Work:
-    prior, fast = subject.require_prior(), fast_prior(subject)
+class Priors:
+    """Both forms of the prior.
+
+    Attributes:
+        fast: as `generate` has it.
+        plain: the straightforward one; None if there is none.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.fast = copy.deepcopy(subject.require_prior())
+        prepare_to_draw(self.fast, subject.precision)
+        self.plain = plain_transformer(subject.require_prior())
+        self.counted: Counted | None = None
+
+    def draw(self, condition: Tensor, grid: tuple[int, int], how: SamplingSettings) -> Tensor:
+        """Codes by the fast one, whose passes are counted if it is a transformer."""
+        if not isinstance(self.fast, TransformerPrior):
+            return draw(self.fast, condition, grid, how)
+        with counting(self.fast) as counted:
+            drawn = draw(self.fast, condition, grid, how)
+        self.counted = counted
+        return drawn
+
+    def needs(self) -> list[Pass]:
+        """Of the last call of `draw`."""
+        return self.counted.needs() if self.counted else []
+
+    def counts(self) -> dict[str, float]:
+        """Of the last call of `draw`."""
+        if self.counted is None:
+            return {}
+        return {"passes": len(self.counted.passes), "tokens": self.counted.tokens}
+
+
+def _work(subject: Subject, priors: Priors, sequences: int, *, guided: bool) -> Work:
+    prior, plain = subject.require_prior(), priors.plain
     spec, chosen = prior.spec, subject.config.sampling
-    condition = new_condition(prior, sequences).to(subject.device)
+    condition = _new_condition(prior, sequences).to(subject.device)
     scale = 2.0 if guided else 1.0
     how = SamplingSettings(top_k=chosen.top_k, guidance=scale, max_batch=sequences * (2 if guided else 1))
-    plain = plain_transformer(prior)
-    counted: list[Counted] = []
 
     def ours() -> Tensor:
-        if not isinstance(fast, TransformerPrior):
-            return draw(fast, condition, spec.grid, how)
-        with counting(fast) as count:
-            drawn = draw(fast, condition, spec.grid, how)
-        counted[:] = [count]
-        return drawn
+        return priors.draw(condition, spec.grid, how)
 
     def theirs() -> Tensor:
         assert plain is not None
         null = spec.null_token if guided else None
-        return plain_sample(plain, condition, spec.cells, null=null, scale=scale, top_k=chosen.top_k)
+        return plain_sample(
+            plain, condition.flatten(1), spec.cells, null=null, scale=scale, top_k=chosen.top_k
+        )
 
     units = sequences * spec.cells
     return Work(
@@ -58,19 +88,12 @@ def _work(subject: Subject, sequences: int, *, guided: bool) -> Work:
         "codes",
         Way(ours, units),
         Way(theirs, units) if plain else None,
-        lambda: counted[0].needs() if counted else [],
-        counts=lambda: {"passes": len(counted[0].passes), "tokens": counted[0].tokens} if counted else {},
+        priors.needs,
+        counts=priors.counts,
     )
 
 
-def fast_prior(subject: Subject) -> Prior:
-    """A prior as `generate` has it."""
-    prior = copy.deepcopy(subject.require_prior())
-    prepare_to_draw(prior, subject.precision)
-    return prior
-
-
-def new_condition(prior: Prior, count: int) -> Tensor:
+def _new_condition(prior: Prior, count: int) -> Tensor:
     """A random class for each image, [count, 1], or random codes of a map."""
     spec, generator = prior.spec, torch.Generator().manual_seed(0)
     most = max(1, spec.condition_size)

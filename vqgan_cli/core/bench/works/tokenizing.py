@@ -20,6 +20,8 @@ from vqgan_cli.core.device import autocast_for
 
 __all__ = ["counted_flops", "decode_works", "encode_works", "sample_images"]
 
+_COMPARED = 64  # images of given data
+
 
 def encode_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
     """Images to codes; with it, the share of codes that are those of the plain way in float32."""
@@ -37,7 +39,7 @@ def encode_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
         return plain.encode(images)
 
     def check() -> dict[str, float]:
-        count = settings.images if settings.data else batch
+        count = (settings.images or _COMPARED) if settings.data else batch
         shown = sample_images(subject, settings, count).to(subject.device)
         same = total = 0
         for part in shown.split(batch):

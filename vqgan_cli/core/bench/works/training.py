@@ -19,6 +19,7 @@ from vqgan_cli.core.bench.subject import Subject
 from vqgan_cli.core.bench.work import Way, Work
 from vqgan_cli.core.bench.works.tokenizing import counted_flops, sample_images
 from vqgan_cli.core.config import AdversarialConfig, OptimisationConfig, TrainAEConfig
+from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.models.discriminator import Discriminator
 from vqgan_cli.core.models.layers import use_channels_last
 from vqgan_cli.core.training.autoencoder import AutoencoderTrainer, Networks
@@ -27,11 +28,21 @@ from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.setup import make_accelerator
 from vqgan_cli.core.training.transformer_experiment import TransformerExperiment
 
-__all__ = ["train_works"]
+__all__ = ["check_training", "train_works"]
 
 
 _SEQUENCES = 4
 """Sequences of codes in a training step for each image in one of the tokenizer."""
+
+
+def check_training(subject: Subject, settings: BenchSettings) -> None:
+    """Find what cannot be trained before anything is measured.
+
+    Raises:
+        UsageError: fp16 on a CPU.
+    """
+    if subject.precision == "fp16" and subject.device.type == "cpu":
+        raise UsageError("fp16 does not train on a CPU", hint="take --precision bf16 or fp32")
 
 
 def train_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
