@@ -101,6 +101,39 @@ def test_one_late_has_asked_for_the_next(count: int) -> None:
     assert len(taken) == count
 
 
+@pytest.mark.parametrize("good", [0, 1, 2, 5])
+def test_one_late_loses_nothing_to_an_error(good: int) -> None:
+    """Closed form: all items before the error, then the error; and no more after it."""
+
+    def source() -> Iterator[int]:
+        yield from range(good)
+        raise ZeroDivisionError
+
+    items = one_late(source())
+    assert [next(items) for _ in range(good)] == list(range(good))
+    with pytest.raises(ZeroDivisionError):
+        next(items)
+    assert list(items) == []
+
+
+def test_one_late_ends_where_it_is_told_to() -> None:
+    """Invariant: closed, it gives nothing more, before an error and at one; nor at an interrupt of the user."""
+
+    def source(error: type[BaseException]) -> Iterator[int]:
+        yield from (1, 2)
+        raise error
+
+    for taken in (1, 2):
+        items = one_late(source(ZeroDivisionError))
+        assert [next(items) for _ in range(taken)] == [1, 2][:taken]
+        items.close()  # type: ignore[attr-defined]
+        assert list(items) == []
+    items = one_late(source(KeyboardInterrupt))
+    assert next(items) == 1
+    with pytest.raises(KeyboardInterrupt):
+        next(items)
+
+
 def test_background_does_every_job() -> None:
     done: list[int] = []
     with Background(2, ahead=3) as jobs:

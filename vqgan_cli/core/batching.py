@@ -42,12 +42,19 @@ def prefetch(function: Callable[[T], R], items: Iterable[T], *, threads: int, ah
 
 
 def one_late(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each after the next has been asked for: a device computes that one while this one is used."""
+    """The same items, each after the next has been asked for: a device computes that one while this one is used.
+
+    Where the next one fails, this one comes first, and the error with the one after it.
+    """
     waiting = iter(items)
     for last in waiting:
-        for item in waiting:
+        try:
+            for item in waiting:
+                yield last
+                last = item
+        except Exception:
             yield last
-            last = item
+            raise
         yield last
 
 
