@@ -20,6 +20,8 @@ from tests.recipes.test_train_transformer import train
 from tests.recipes.test_upscale import save_model
 from tests.recipes.tiny_run import log
 from vqgan_cli.core.artifacts import load_transformer, save_transformer
+from vqgan_cli.core.evaluation.likelihood_data import AskedCodes, codes_of_file
+from vqgan_cli.core.recipes import evaluate_likelihood as likelihood
 
 PETS = ("n02099601_golden_retriever", "tabby", "Shih-Tzu")
 FOLDERS = ("Shih-Tzu", "golden_retriever", "tabby")  # in the order of the data; labels 2, 0, 1 of the model
@@ -118,6 +120,30 @@ def test_codes_in_place_of_images(pets: SavedTransformer, pictures: Path, vqgan:
     done = vqgan("evaluate", "likelihood", "--model", pets.path, "--codes", "codes.npy")
     assert done.code == 1
     assert "was made by another tokenizer" in done.err
+
+
+def test_codes_of_some_images(
+    pets: SavedTransformer, pictures: Path, vqgan: Vqgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the same images among all; which are asked for is no matter of where they stand in the file."""
+    done = vqgan("encode", pictures, "--ae", pets.tokenizer_path, "--device", "cpu", "--size", "8")
+    assert done.code == 0, done.err
+
+    def by_name(report: str) -> dict[str, float]:
+        evaluate(vqgan, pets.path, "--codes", "codes.npy", "-o", report)
+        with (tmp_path / report / "images.csv").open() as file:
+            return {row["name"]: float(row["nats_per_code"]) for row in csv.DictReader(file)}
+
+    def some(*arguments: Any) -> AskedCodes:
+        asked, chosen = codes_of_file(*arguments), np.array([6, 1, 4])
+        names = [asked.names[image] for image in chosen]
+        return AskedCodes(asked.name, asked.codes.part(chosen), names, asked.conditions[chosen])
+
+    everything = by_name("all")
+    monkeypatch.setattr(likelihood, "codes_of_file", some)
+    found = by_name("some")
+    assert list(found) == [list(everything)[image] for image in (6, 1, 4)]
+    assert found == pytest.approx({name: everything[name] for name in found}, abs=1e-6)
 
 
 def test_model_that_knows_nothing(

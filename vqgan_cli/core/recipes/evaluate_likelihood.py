@@ -145,12 +145,10 @@ class _Evaluation:
                 progress.update(len(self.per_image.names))
 
     def _ask(self, images: npt.NDArray[np.int64]) -> None:
-        asked = self.asked.codes
-        codes = torch.from_numpy(asked.codes[images, 0].astype(np.int64))  # [B, h, w]
-        if asked.condition is None:
-            condition = torch.from_numpy(self.asked.conditions[images])[:, None]
-        else:
-            condition = torch.from_numpy(asked.condition[images, 0].astype(np.int64)).flatten(1)
+        grids, of_maps = self.asked.codes.read(images, np.zeros_like(images))
+        codes = torch.from_numpy(grids)  # [B, h, w]
+        given = self.asked.conditions[images, None] if of_maps is None else of_maps
+        condition = torch.from_numpy(given).flatten(1)
         together = torch.cat([condition, codes.flatten(1)], dim=1)  # so that smaller batches can be tried
         nats, right = in_batch(
             self._answers,
