@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import pytest
 
-from vqgan_cli.core.sampling.windows import Placement, plan_waves
+from vqgan_cli.core.sampling.windows import Placement, _longest_ways, _needs, _placements, plan_waves
 
 GRIDS = [((20, 28), (16, 16)), ((9, 30), (4, 6)), ((3, 21), (5, 7)), ((30, 6), (4, 6))]
 
@@ -94,3 +95,23 @@ def test_places_are_the_published_ones() -> None:
 
     for p in (placement for wave in plan_waves((20, 28), (16, 16)) for placement in wave):
         assert (p.row - p.top, p.column - p.left) == (local(p.row, 20), local(p.column, 28))
+
+
+@pytest.mark.parametrize(("grid", "window"), [((5, 11), (4, 6)), ((4, 12), (3, 7)), ((9, 6), (4, 6))])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_how_much_waits_for_a_placement(grid: tuple[int, int], window: tuple[int, int], stride: int) -> None:
+    """Oracle: the longest chain of placements, each with a cell in the next one's window, found by trying all."""
+    rows = _placements(grid, window, stride, steps=True)
+    placements = [p for row in rows for p in row]
+
+    def waits(p: Placement, for_: Placement) -> bool:
+        if for_.row == p.row:
+            return for_.column < p.column
+        columns = range(max(p.left, for_.column), min(p.left + window[1], for_.column + for_.count))
+        return p.top <= for_.row < p.row and len(columns) > 0
+
+    @cache
+    def chain(p: Placement) -> int:
+        return 1 + max((chain(q) for q in placements if waits(q, p)), default=0)
+
+    assert _longest_ways(rows, _needs(rows, window[1])) == [[chain(p) for p in row] for row in rows]

@@ -49,8 +49,7 @@ def plan_waves(
         steps: whether a step is cheaper than a pass over the prefix.
     """
     rows = _placements(grid, window, stride, steps=steps)
-    # Columns of the row above that must be drawn before each placement; none where its window begins with its row.
-    needs = [[p.left + window[1] if p.top < p.row else 0 for p in row] for row in rows]
+    needs = _needs(rows, window[1])
     behind = _longest_ways(rows, needs)
     waves: list[list[Placement]] = []
     drawn = [0] * len(rows)  # placements of each row
@@ -109,13 +108,16 @@ def _placements(
     return rows
 
 
+def _needs(rows: list[list[Placement]], width: int) -> list[list[int]]:
+    """Columns of the row above that must be drawn before each placement; none where its window begins with its row."""
+    return [[p.left + width if p.top < p.row else 0 for p in row] for row in rows]
+
+
 def _longest_ways(rows: list[list[Placement]], needs: list[list[int]]) -> list[list[int]]:
     """How many placements must be drawn one after the other from each on, itself included."""
     ways = [[1] * len(row) for row in rows]
     for row in range(len(rows) - 1, -1, -1):
-        waiting: dict[
-            int, int
-        ] = {}  # longest way of the row below by the placement of this row that it waits for
+        waiting: dict[int, int] = {}  # by placement of this row: longest way of those below that wait for it
         if row + 1 < len(rows):
             ends = [placement.column + placement.count for placement in rows[row]]
             place = 0
