@@ -22,6 +22,7 @@ from vqgan_cli.core.data.codes import check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import codes_type
 from vqgan_cli.core.data.pairs import Pairs
 from vqgan_cli.core.data.sources import ImageSource
+from vqgan_cli.core.data.tensors import to_batch, to_input
 from vqgan_cli.core.data.transforms import resize, resize_short_side
 from vqgan_cli.core.errors import CodesError, DataError, ImageError
 from vqgan_cli.core.files import locked, require_writable_folder, staged_folder
@@ -242,8 +243,8 @@ class _Encoder:
     def write(self, squares: Sequence[tuple[Array, Array | None]], count: int) -> None:
         """Encode a full batch and keep the first ``count``."""
         device = next(self._tokenizer.parameters()).device
-        pixels = torch.from_numpy(np.stack([image for image, _ in squares]).transpose(0, 3, 1, 2))
-        images = (pixels.to(device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        batch = to_batch(np.stack([image for image, _ in squares]))
+        images = to_input(batch, self._tokenizer, device).contiguous(memory_format=torch.channels_last)
         self._append(
             _CODES, self._tokenizer.encode(images).cpu().numpy()[:count], self._tokenizer.codebook_size
         )
