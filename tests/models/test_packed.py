@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -39,14 +41,27 @@ def test_equals_the_plain_layer(
     assert torch.allclose(found, expected, atol=tolerance, rtol=tolerance)
 
 
-@needs_packing
-@pytest.mark.parametrize("rows", [1, 2, 7, 64])
-def test_a_row_does_not_depend_on_the_others(rows: int) -> None:
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many inside a product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("width", [768, 3072])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_does_not_depend_on_the_others(dtype: torch.dtype, width: int) -> None:
     """Invariant: bit for bit, so that codes do not depend on the batch."""
+    can(dtype)
     torch.manual_seed(0)
-    packed, x = PackedLinear(nn.Linear(768, 300)), torch.randn(128, 768)
+    packed, x = PackedLinear(nn.Linear(width, 300).to(dtype)), torch.randn(128, width).to(dtype)
     with torch.inference_mode():
-        assert torch.equal(packed(x[:rows]), packed(x)[:rows])
+        together = packed(x)
+        for rows in (1, 2, 3, 4, 7, 64):
+            assert torch.equal(packed(x[:rows]), together[:rows])
 
 
 @needs_packing
@@ -86,3 +101,36 @@ def test_small_layers_stay_as_they_are() -> None:
     pack(layers)
     assert isinstance(layers[0], nn.Linear)
     assert isinstance(layers.get_submodule("1.0"), PackedLinear)
+
+
+@needs_packing
+@pytest.mark.parametrize(
+    ("done", "word"),
+    [
+        (lambda layers: layers.to(torch.bfloat16), "moved or cast"),
+        (lambda layers: layers.to("meta"), "moved or cast"),
+        (lambda layers: layers.state_dict(), "saved"),
+        (lambda layers: layers.load_state_dict({"0.weight": torch.zeros(4, 4)}), "loaded"),
+        (lambda layers: copy.copy(layers[0]), "copied"),
+        (copy.deepcopy, "copied"),
+        (pickle.dumps, "pickled"),
+    ],
+)
+def test_what_is_packed_only_draws(done: Callable[[nn.Sequential], object], word: str) -> None:
+    """One message, of the module around the layer too."""
+    with pytest.raises(TypeError, match=f"packed weights cannot be .*{word}.*: a prior that is prepared"):
+        done(nn.Sequential(PackedLinear(nn.Linear(4, 4))))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_preparing_twice_changes_nothing(dtype: torch.dtype) -> None:
+    """Oracle: the layer prepared once."""
+    can(dtype)
+    layers, x = nn.Sequential(nn.Linear(512, 512)), torch.randn(8, 512).to(dtype)
+    results = []
+    for _ in range(2):
+        layers.to(dtype)
+        pack(layers)
+        results.append(layers(x))
+    assert isinstance(layers[0], PackedLinear)
+    assert torch.equal(*results)

@@ -7,6 +7,8 @@ result does not depend on the rows beside it, which with MKL it does in the last
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +18,16 @@ __all__ = ["PackedLinear", "can_pack", "pack"]
 
 # Numbers in a weight; with fewer MKL's product takes less than the 20 microseconds of the call.
 _LEAST = 2**18
-_FEWEST = 4  # rows of a product; of one to three it takes longer than of four
+_FEWEST = 4  # rows of a product; fewer take longer, and one long row alone is summed in another order
 _ROWS = 8  # of a typical product, for which oneDNN chooses the order; any number of rows may follow
 
 
 class PackedLinear(nn.Module):
-    """What an ``nn.Linear`` computes, for inference alone: it can be neither trained nor saved nor moved."""
+    """What an ``nn.Linear`` computes, for inference alone.
+
+    Raises:
+        TypeError: it is moved, cast, copied, saved or loaded; only oneDNN can read its weight.
+    """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -39,6 +45,26 @@ class PackedLinear(nn.Module):
 
     def _product(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [-1], "")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:
+        try:
+            # A cast to the type that it has is none.
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise _only_draws("moved or cast") from error
+
+    def _save_to_state_dict(self, *_arguments: Any) -> None:
+        raise _only_draws("saved")
+
+    def _load_from_state_dict(self, *_arguments: Any) -> None:
+        raise _only_draws("loaded")
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise _only_draws("copied or pickled")
+
+
+def _only_draws(done: str) -> TypeError:
+    return TypeError(f"packed weights cannot be {done}: a prior that is prepared to draw can only draw")
 
 
 def can_pack(weight: Tensor) -> bool:
