@@ -16,6 +16,9 @@ def prepare_to_draw(prior: Prior, precision: str) -> None:
     Args:
         prior: on its device; changed in place.
         precision: ``fp32``, ``bf16`` or ``fp16``; the weights are cast for good, not at each step as autocast would.
+
+    Raises:
+        TypeError: it was prepared before, in another precision; in the same one nothing changes.
     """
     prior.to(DTYPES[precision])
     pack(prior)
