@@ -27,7 +27,8 @@ ALLOWED = {
     f"{CORE}.plain_yaml": set[str](),
     f"{CORE}.presets": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.plain_yaml", f"{CORE}.schema"},
     f"{CORE}.models": {f"{CORE}.errors", f"{CORE}.config"},
-    f"{CORE}.sampling": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.models"},
+    f"{CORE}.device": {f"{CORE}.errors"},
+    f"{CORE}.sampling": {f"{CORE}.errors", f"{CORE}.config", f"{CORE}.device", f"{CORE}.models"},
 }
 
 

@@ -119,7 +119,15 @@ def documented_commands() -> list[str]:
     text = "\n".join(path.read_text("utf-8") for path in PAGES)
     blocks = re.findall(r"^```(?:bash|console|sh|shell)\n(.*?)^```", text, re.S | re.M)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line.strip().removeprefix("$ ") for line in lines if re.match(r"\s*(\$ )?vqgan ", line)]
+    variables: dict[str, str] = {}
+    found = []
+    for line in lines:
+        if assigned := re.fullmatch(r'([A-Z]+)="(.*)"', line):
+            variables[assigned[1]] = assigned[2]
+        elif re.match(r"\s*(\$ )?vqgan ", line):
+            line = re.sub(r"\$([A-Z]+)", lambda name: variables[name[1]], line.strip().removeprefix("$ "))
+            found.append(line)
+    return found
 
 
 def parse(line: str) -> None:

@@ -22,7 +22,8 @@ IMPORTS = {
     r"_?pickle|cPickle|dill|cloudpickle|joblib|marshal|shelve|copyreg": {
         "core/interop/reading/pickles.py"  # for the numbers of its opcodes
     },
-    r"subprocess|multiprocessing|ctypes|runpy|code|codeop|telnetlib|ftplib": set[str](),
+    r"subprocess|multiprocessing|runpy|code|codeop|telnetlib|ftplib": set[str](),
+    r"ctypes": {"core/bench/memory.py"},  # for the C library's malloc_trim, which takes no address
     r"socket|ssl|http|urllib\.(request|error)|requests|httpx|aiohttp": {
         "core/pretrained.py",
         "core/published/downloads.py",

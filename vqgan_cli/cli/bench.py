@@ -13,6 +13,7 @@ from vqgan_cli.cli.options import Debug, Device, InferencePrecision, Json, Quiet
 from vqgan_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from vqgan_cli.core.bench.settings import EncodeFolder
     from vqgan_cli.core.bench.work import Result
     from vqgan_cli.core.recipes.bench import BenchResult
 
@@ -181,6 +182,7 @@ def bench(
 
     everything = Work.ALL in names
     settings = BenchSettings(
+        encode_folder=_encode_folder(device, precision),
         batch_size=batch_size,
         sequences=tuple(sequences or BenchSettings.sequences),
         sizes=sizes,
@@ -206,6 +208,27 @@ def bench(
         console.json_data(done.json)
     elif plot is not None:
         console.data(str(plot))
+
+
+def _encode_folder(device: str, precision: str) -> EncodeFolder:
+    """What encodes a folder, without a word."""
+    from vqgan_cli.core.recipes.encode import EncodeOptions, encode
+    from vqgan_cli.core.reporting import Reporter
+
+    def run(source: str, out: Path, model: Path, batch_size: int, limit: int) -> None:
+        options = EncodeOptions(
+            source,
+            out,
+            model,
+            batch_size=batch_size,
+            precision=precision,
+            device=device,
+            limit=limit,
+            force=True,
+        )
+        encode(options, Reporter())
+
+    return run
 
 
 def _show(done: BenchResult) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["BenchSettings"]
+__all__ = ["BenchSettings", "EncodeFolder"]
+
+EncodeFolder = Callable[[str, Path, Path, int, int], object]
+"""``vqgan encode`` of a source into a codes file by a model: images at a time, and how many."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +21,12 @@ class BenchSettings:
         sequences: images drawn at a time, one row for each number.
         sizes: (height, width) in pixels of images drawn by the sliding window; empty: 2 x 4 training sizes.
         strides: cells per placement of the window, one row for each with each size.
+        encode_folder: for reading; the command line knows it.
         data: images that are encoded, as ``open_source`` takes them; None: a synthetic set, written as JPEG files.
         images: how many of them are read, and whose codes are compared; None: as many as take some seconds, and 64.
     """
 
+    encode_folder: EncodeFolder
     batch_size: int | None = None
     sequences: tuple[int, ...] = (1, 8)
     sizes: tuple[tuple[int, int], ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,25 @@ class BenchOptions:
     Attributes:
         works: names in `WORKS`, in order.
         everything: whether they are all there are: then those that need a transformer are left out for a tokenizer.
+        settings: how the works are done.
         preset: architecture with random weights; unless ``model``.
         overrides: ``section.key=value`` for the preset.
         model: a model file or run folder.
         device: see `resolve_device`.
         precision: of our side: ``fp32``, ``bf16`` or ``fp16``.
         rounds: calls of each way that are timed.
-        settings: how the works are done.
         plot: an SVG file to write; None: none.
     """
 
     works: Sequence[str]
     everything: bool
+    settings: BenchSettings
     preset: str = "demo"
     overrides: Sequence[str] = ()
     model: Path | None = None
     device: str = "auto"
     precision: str = "fp32"
     rounds: int = 5
-    settings: BenchSettings = field(default_factory=BenchSettings)
     plot: Path | None = None
 
 

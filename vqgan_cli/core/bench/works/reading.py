@@ -24,8 +24,6 @@ from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.tensors import to_batch, to_input
 from vqgan_cli.core.device import autocast_for
 from vqgan_cli.core.errors import DataError
-from vqgan_cli.core.recipes.encode import EncodeOptions, encode
-from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.tokenizer_inputs import TokenizerInputs, open_inputs
 
 __all__ = ["io_works"]
@@ -52,11 +50,7 @@ def io_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
         ready = _network_input(_readable(inputs, range(count))[:1] * batch, subject)
 
         def together() -> None:
-            options = EncodeOptions(
-                data, out, model, batch_size=batch, precision=subject.precision, limit=count,
-                device=str(subject.device), force=True,
-            )  # fmt: skip
-            encode(options, Reporter())
+            settings.encode_folder(data, out, model, batch, count)
 
         def one_by_one() -> None:
             for start in range(0, count, batch):
