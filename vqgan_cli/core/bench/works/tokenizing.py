@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,7 +15,7 @@ from vqgan_cli.core.bench.settings import BenchSettings
 from vqgan_cli.core.bench.subject import Subject
 from vqgan_cli.core.bench.work import Way, Work
 from vqgan_cli.core.data.opening import open_source
-from vqgan_cli.core.data.tensors import to_tensor
+from vqgan_cli.core.data.tensors import to_batch, to_input
 from vqgan_cli.core.data.transforms import cover_crop
 from vqgan_cli.core.device import autocast_for
 
@@ -27,8 +28,8 @@ def encode_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
     """Images to codes; with it, the share of codes that are those of the plain way in float32."""
     tokenizer, plain = subject.tokenizer, PlainTokenizer(subject.tokenizer)
     batch, side = settings.batch(subject.device.type), subject.config.data.size
-    images = sample_images(subject, settings, batch).to(subject.device)
-    laid_out = images.contiguous(memory_format=torch.channels_last)
+    laid_out = sample_images(subject, settings, batch)
+    images = laid_out.contiguous()
 
     def ours() -> Tensor:
         with autocast_for(subject.device, subject.precision):
@@ -40,13 +41,13 @@ def encode_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
 
     def check() -> dict[str, float]:
         count = (settings.images or _COMPARED) if settings.data else batch
-        shown = sample_images(subject, settings, count).to(subject.device)
+        shown = sample_images(subject, settings, count)
         same = total = 0
         for part in shown.split(batch):
             with autocast_for(subject.device, subject.precision):
-                found = tokenizer.encode(part.contiguous(memory_format=torch.channels_last))
+                found = tokenizer.encode(part)
             with torch.inference_mode():
-                same += int((found == plain.encode(part)).sum())
+                same += int((found == plain.encode(part.contiguous())).sum())
             total += found.numel()
         return {"equal_codes": same / total, "images": len(shown)}
 
@@ -86,13 +87,13 @@ def decode_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
 
 
 def sample_images(subject: Subject, settings: BenchSettings, count: int) -> Tensor:
-    """The first images of the data, [count, C, S, S] in [-1, 1]; repeated where there are fewer."""
+    """The first images of the data, [count, 3, S, S] in [-1, 1], as `vqgan encode` gives them to a network; repeated
+    where there are fewer.
+    """
     side = subject.config.data.size
     source = open_source(settings.data or "synthetic:scenes", synthetic_size=side)
     arrays = [cover_crop(source.read(index % len(source)), side, side)[0] for index in range(count)]
-    images = torch.stack([to_tensor(array) for array in arrays]).float() / 127.5 - 1
-    channels = subject.config.tokenizer.in_channels
-    return images if channels == 3 else images[:, :1].expand(-1, channels, -1, -1).contiguous()
+    return to_input(to_batch(np.stack(arrays)), subject.tokenizer, subject.device)
 
 
 def counted_flops(call: Callable[[], object]) -> float:

@@ -56,8 +56,8 @@ def _tokenizer_work(subject: Subject, settings: BenchSettings) -> Work:
     """After the adversarial start, without a perceptual network: its weights may not be here."""
     batch = settings.batch(subject.device.type)
     config = tokenizer_training(subject)
-    images = sample_images(subject, settings, batch).to(subject.device)
-    laid_out = images.contiguous(memory_format=torch.channels_last)
+    laid_out = sample_images(subject, settings, batch)
+    images = laid_out.contiguous()
     networks = new_networks(subject, config)
     assert networks.discriminator is not None
     plain = PlainTokenizerTrainer(networks.tokenizer, networks.discriminator, config)  # type: ignore[arg-type]
