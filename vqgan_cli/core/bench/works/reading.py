@@ -28,7 +28,7 @@ from vqgan_cli.core.tokenizer_inputs import TokenizerInputs, open_inputs
 
 __all__ = ["io_works"]
 
-_SECONDS, _FEWEST, _MOST = 8.0, 16, 2000  # of the network, and images
+_SECONDS, _FEWEST, _MOST = 3.0, 16, 2000  # of the network, and images
 _QUALITY = 90  # of the JPEG files
 _ENLARGED = 3  # sides of the files, in training sizes
 
