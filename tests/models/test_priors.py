@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tests.golden import gpt_prior, llama_prior, state_dict
 from vqgan_cli.core.config import TransformerConfig
 from vqgan_cli.core.errors import ConfigError
-from vqgan_cli.core.models.priors import Prior, PriorSpec, build_prior
+from vqgan_cli.core.models.priors import PRIORS, Prior, PriorSpec, build_prior
 from vqgan_cli.core.models.priors.transformer import TransformerPrior
 from vqgan_cli.core.presets import resolve
 
@@ -24,7 +24,7 @@ SPECS = {
 
 TRANSFORMERS = ("gpt", "llama")
 CONVOLUTIONAL = ("pixelcnn", "pixelsnail")
-KINDS = (*TRANSFORMERS, *CONVOLUTIONAL)
+KINDS = tuple(PRIORS)
 
 
 def tiny(kind: str, condition: str | PriorSpec, **options: object) -> Prior:
@@ -33,7 +33,7 @@ def tiny(kind: str, condition: str | PriorSpec, **options: object) -> Prior:
     config = TransformerConfig(kind=kind, layers=2, heads=2, width=32, **options)  # type: ignore[arg-type]
     prior = build_prior(config, spec).eval()
     # Logits far from uniform, and no gate shut: the sums of convolutions are longer than those of linear layers.
-    std = 0.3 if kind in TRANSFORMERS else 0.1
+    std = 0.1 if kind in CONVOLUTIONAL else 0.3
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return prior
@@ -193,8 +193,8 @@ def test_gradient_checkpointing_changes_no_gradient(kind: str) -> None:
 
 
 def test_unknown_kind_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="llama"):
-        build_prior(TransformerConfig(kind="lama"), SPECS["none"])
+    with pytest.raises(ConfigError, match=r"'lama' is not one of gpt, .*did you mean 'llama'"):
+        resolve("demo", ["transformer.kind=lama"])
 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONAL)

@@ -16,6 +16,7 @@ from vqgan_cli.core.models.quantizers.base import nearest_code, to_grid, to_rows
 from vqgan_cli.core.models.quantizers.ema import EMAQuantizer
 from vqgan_cli.core.models.quantizers.gumbel import GumbelQuantizer
 from vqgan_cli.core.models.quantizers.normalized import NormalizedQuantizer
+from vqgan_cli.core.presets import resolve
 
 CODES, DIM = 16, 8
 
@@ -324,4 +325,4 @@ def test_low_temperature_makes_relaxed_samples_hard() -> None:
 
 def test_unknown_kind_is_a_config_error_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"'gumble' is not one of .*did you mean 'gumbel'"):
-        build("gumble")
+        resolve("demo", ["tokenizer.quantizer.kind=gumble"])

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config.registry import OneOf
 from vqgan_cli.core.errors import did_you_mean
 
 __all__ = ["Setting", "problems_of", "settings"]
@@ -81,8 +82,8 @@ def _problem(kind: str, loc: Location, value: Any, context: dict[str, Any], mess
     if annotation is None:
         return f"{key}: {message}"
     meant = ""
-    if isinstance(value, str) and get_origin(annotation) is Literal:
-        meant = did_you_mean(value, map(str, get_args(annotation)))
+    if isinstance(value, str) and (names := _choices(annotation, constraints)):
+        meant = did_you_mean(value, names)
     return f"{key}: {_shown(value)} is not {_in_words(annotation, constraints)}{meant}"
 
 
@@ -139,8 +140,8 @@ def _in_words(annotation: Any, constraints: Sequence[Any] = ()) -> str:
     origin, items = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _in_words(*_unwrapped(annotation))
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, items))
+    if names := _choices(annotation, constraints):
+        return "one of " + ", ".join(names)
     if origin in (Union, types.UnionType):
         return " or ".join("null" if item is type(None) else _in_words(item, constraints) for item in items)
     if origin is tuple:
@@ -152,6 +153,13 @@ def _in_words(annotation: Any, constraints: Sequence[Any] = ()) -> str:
         return "text" + _pattern(constraints)
     noun = {int: "a whole number", float: "a number"}[annotation]
     return noun + _bounds(constraints)
+
+
+def _choices(annotation: Any, constraints: Sequence[Any]) -> list[str]:
+    """The values of a field that takes only some; of a registry, or written where it is declared."""
+    if get_origin(annotation) is Literal:
+        return [str(item) for item in get_args(annotation)]
+    return [name for each in constraints if isinstance(each, OneOf) for name in each.names]
 
 
 def _limit(constraints: Sequence[Any], name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from vqgan_cli.core.config.data import DataConfig, DataKind, MapKindName, MapsConfig
 from vqgan_cli.core.config.experiment import ExperimentConfig
 from vqgan_cli.core.config.fields import OptimisationConfig
+from vqgan_cli.core.config.kinds import MAPS, PRIORS, QUANTIZERS, TOKENIZED_MAPS, map_form
 from vqgan_cli.core.config.tokenizer import QuantizerConfig, TokenizerConfig
 from vqgan_cli.core.config.train_ae import AdversarialConfig, PerceptualConfig, TrainAEConfig
 from vqgan_cli.core.config.transformer import (
@@ -20,6 +21,10 @@ from vqgan_cli.core.config.transformer import (
 )
 
 __all__ = [
+    "MAPS",
+    "PRIORS",
+    "QUANTIZERS",
+    "TOKENIZED_MAPS",
     "AdversarialConfig",
     "ConditionConfig",
     "DataConfig",
@@ -36,4 +41,5 @@ __all__ = [
     "TrainAEConfig",
     "TrainTransformerConfig",
     "TransformerConfig",
+    "map_form",
 ]

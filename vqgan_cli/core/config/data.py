@@ -7,13 +7,15 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from vqgan_cli.core.config.fields import Count, Fraction, Positive, Section, no_bool
+from vqgan_cli.core.config.kinds import MAPS, TOKENIZED_MAPS
+from vqgan_cli.core.config.registry import OneOf
 
 __all__ = ["DataConfig", "DataKind", "MapKindName", "MapsConfig"]
 
-MapKindName = Literal["segmentation", "depth", "edges", "keypoints", "lowres", "coordinates"]
+MapKindName = Annotated[str, OneOf.of(MAPS)]
 """Kinds of maps that can be the condition of an image."""
 
-DataKind = Literal["image", "segmentation", "depth", "edges", "keypoints", "lowres"]
+DataKind = Annotated[str, OneOf.of(["image", *TOKENIZED_MAPS])]
 """What a tokenizer is trained on."""
 
 _Number = Annotated[float, BeforeValidator(no_bool)]
@@ -96,7 +98,7 @@ class DataConfig(Section):
     )
     kind: DataKind = Field(
         default="image",
-        description="image (RGB), segmentation (label maps), depth, edges, keypoints, or lowres.",
+        description="image: pictures (RGB); else the maps that a tokenizer reads, of a kind of the condition.",
     )
     maps: MapsConfig = Field(
         default_factory=MapsConfig, description="How maps that go with images are read or computed."

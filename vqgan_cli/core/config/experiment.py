@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from vqgan_cli.core.config.data import DataConfig, DataKind, MapsConfig
 from vqgan_cli.core.config.fields import Section
+from vqgan_cli.core.config.kinds import TOKENIZED_MAPS, map_form
 from vqgan_cli.core.config.merging import merge
 from vqgan_cli.core.config.tokenizer import TokenizerConfig
 from vqgan_cli.core.config.train_ae import TrainAEConfig
@@ -45,7 +46,8 @@ class ExperimentConfig(Section):
             return raw
         condition = raw["condition"]
         kind = condition.get("kind", "none")
-        if kind in ("none", "class", "coordinates") or condition.get("tokenizer", "own") != "own":
+        # What is no kind at all is left to the field's own message.
+        if kind not in TOKENIZED_MAPS or condition.get("tokenizer", "own") != "own":
             return raw
         given = condition.get("first_stage")
         if not isinstance(given, Mapping | None):
@@ -70,7 +72,7 @@ class ExperimentConfig(Section):
     def _stages_fit_their_data(self) -> Self:
         _require_fit("", self.data.kind, self.data.maps, self.tokenizer, self.train_ae)
         stage, kind = self.condition.first_stage, self.condition.map_kind
-        if stage is not None and kind is not None and kind != "coordinates":
+        if stage is not None and kind in TOKENIZED_MAPS:
             _require_fit("condition.first_stage.", kind, self.data.maps, stage.tokenizer, stage.train_ae)
         return self
 
@@ -99,15 +101,15 @@ class ExperimentConfig(Section):
         )
 
 
-def _stage_of_maps(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _stage_of_maps(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Sections ``tokenizer`` and ``train_ae`` of the images, with the channels and the loss of a kind of maps."""
     sections = {name: raw.get(name) for name in ("tokenizer", "train_ae")}
     stage = {name: section if isinstance(section, Mapping) else {} for name, section in sections.items()}
-    if kind not in ("segmentation", "depth"):
+    if map_form(kind) == "picture":
         return stage
     channels = 1
     change: dict[str, Any] = {"perceptual": {"kind": "none"}, "adversarial": {"weight": 0.0}}
-    if kind == "segmentation":
+    if map_form(kind) == "labels":
         maps = raw["data"].get("maps") if isinstance(raw.get("data"), Mapping) else None
         maps = maps if isinstance(maps, Mapping) else {}
         classes = maps.get("classes") or 0
@@ -124,19 +126,20 @@ def _require_fit(
     where: str, kind: DataKind, maps: MapsConfig, tokenizer: TokenizerConfig, train_ae: TrainAEConfig
 ) -> None:
     """Raise ValueError unless loss and channels are those of the kind of data; ``where`` ends with a dot."""
-    labels = kind == "segmentation"
+    form = map_form(kind)
+    labels = form == "labels"
     channels = (tokenizer.in_channels, tokenizer.out_channels)
     if (train_ae.reconstruction in ("cross-entropy", "bce")) != labels:
         raise ValueError(
             f"{where}train_ae.reconstruction {train_ae.reconstruction!r} does not fit {kind!r} data: "
             "label maps need cross-entropy or bce, all else l1 or l2"
         )
-    if kind in ("segmentation", "depth") and train_ae.perceptual.kind != "none":
+    if form != "picture" and train_ae.perceptual.kind != "none":
         raise ValueError(
             f"{where}train_ae.perceptual.kind must be none for {kind} maps: the networks know RGB only"
         )
     if not labels:
-        expected = 1 if kind == "depth" else 3
+        expected = 1 if form == "value" else 3
         if channels != (expected, expected):
             raise ValueError(
                 f"{where}tokenizer.in_channels and out_channels must be {expected} for {kind!r} data, not "

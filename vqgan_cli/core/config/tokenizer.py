@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from vqgan_cli.core.config.fields import Count, Depth, Fraction, Positive, Section, Weight, no_bool
+from vqgan_cli.core.config.kinds import QUANTIZERS
+from vqgan_cli.core.config.registry import OneOf
 
 __all__ = ["QuantizerConfig", "TokenizerConfig"]
 
@@ -14,7 +16,9 @@ __all__ = ["QuantizerConfig", "TokenizerConfig"]
 class QuantizerConfig(Section):
     """How a vector becomes a code. Fields that a kind does not use are ignored by it."""
 
-    kind: str = Field(default="vq", description="vq (Euclidean), l2 (normalised), ema, or gumbel.")
+    kind: Annotated[str, OneOf.of(QUANTIZERS)] = Field(
+        default="vq", description=f"The quantizer: {QUANTIZERS.in_words()}."
+    )
     commitment_weight: Weight = Field(default=0.25, description="beta of the commitment loss.")
     legacy: bool = Field(
         default=False,

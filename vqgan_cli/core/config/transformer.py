@@ -17,6 +17,8 @@ from vqgan_cli.core.config.fields import (
     Weight,
     no_bool,
 )
+from vqgan_cli.core.config.kinds import MAPS, PRIORS
+from vqgan_cli.core.config.registry import OneOf
 from vqgan_cli.core.config.tokenizer import TokenizerConfig
 from vqgan_cli.core.config.train_ae import TrainAEConfig
 
@@ -39,10 +41,10 @@ class FirstStageConfig(Section):
 class ConditionConfig(Section):
     """What the transformer is told about an image."""
 
-    kind: Literal["none", "class", MapKindName] = Field(
+    kind: Annotated[str, OneOf.of(["none", "class", *MAPS])] = Field(
         default="none",
-        description="none: unconditional; class: the class of each image; else a map that goes with each image, or the "
-        "coordinates of the cells, which help large images (train on crops: data.resize above data.size).",
+        description="none: unconditional; class: the class of each image; else a map that goes with each image; "
+        "coordinates: those of the cells, which help large images (train on crops: data.resize above data.size).",
     )
     labels: str | None = Field(
         default=None,
@@ -55,7 +57,7 @@ class ConditionConfig(Section):
     tokenizer: Literal["own", "same", "none"] = Field(
         default="own",
         description="Maps become codes by a tokenizer of their own (train-ae --target condition), by the same one as "
-        "images (edges, keypoints, lowres), or by none: a cell's label is its code (segmentation, coordinates).",
+        "images (maps that are pictures), or by none: a cell's label is its code (label maps, coordinates).",
     )
     first_stage: FirstStageConfig | None = Field(
         default=None,
@@ -66,17 +68,18 @@ class ConditionConfig(Section):
     @property
     def map_kind(self) -> MapKindName | None:
         """The kind of maps; None where the condition is none or a class."""
-        return None if self.kind == "none" or self.kind == "class" else self.kind
+        return self.kind if self.kind in MAPS else None
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> Self:
-        if self.map_kind is None:
+        if self.kind not in MAPS:
             return self
-        if self.kind == "coordinates" and self.tokenizer != "none":
-            raise ValueError("kind coordinates: they are codes by themselves and need tokenizer none")
-        if self.tokenizer == "none" and self.kind not in ("segmentation", "coordinates"):
+        form = MAPS[self.kind].form
+        if form == "codes" and self.tokenizer != "none":
+            raise ValueError(f"kind {self.kind}: they are codes by themselves and need tokenizer none")
+        if self.tokenizer == "none" and form not in ("labels", "codes"):
             raise ValueError(f"tokenizer none: only label maps can be codes by themselves, not {self.kind}")
-        if self.tokenizer == "same" and self.kind in ("segmentation", "depth"):
+        if self.tokenizer == "same" and form != "picture":
             raise ValueError(f"tokenizer same: a tokenizer of pictures cannot read {self.kind}; use own")
         return self
 
@@ -84,10 +87,8 @@ class ConditionConfig(Section):
 class TransformerConfig(Section):
     """Architecture of the prior over codes. Fields that a kind does not use are ignored by it."""
 
-    kind: str = Field(
-        default="gpt",
-        description="gpt (as published with VQGAN), llama (2-D RoPE, SwiGLU), or no transformer: pixelcnn (gated "
-        "convolutions) or pixelsnail (convolutions and attention).",
+    kind: Annotated[str, OneOf.of(PRIORS)] = Field(
+        default="gpt", description=f"The prior: {PRIORS.in_words()}."
     )
     layers: Depth = Field(default=24, description="Blocks, one after the other.")
     heads: Positive = Field(default=16, description="Attention heads.")

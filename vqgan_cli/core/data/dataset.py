@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vqgan_cli.core.config import DataConfig
+from vqgan_cli.core.config import DataConfig, map_form
 from vqgan_cli.core.data.sampler import Sample
 from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.tensors import to_tensor
@@ -151,7 +151,7 @@ class ImageDataset(Dataset[Item]):
 
     def _estimated_bytes(self) -> float:
         """Size of the whole cache, from the headers of a few images spread over the dataset."""
-        channels = {"segmentation": 1, "depth": 4}.get(self.config.kind, 3)  # bytes per pixel
+        channels = {"labels": 1, "value": 4}.get(map_form(self.config.kind), 3)  # bytes per pixel
         smallest = float(len(self)) * self._side**2 * channels
         if smallest > CACHE_LIMIT or not len(self):
             return smallest

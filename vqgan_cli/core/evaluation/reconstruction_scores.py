@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from vqgan_cli.core.config import map_form
 from vqgan_cli.core.data.maps import MapKind
 from vqgan_cli.core.data.maps.depth import Depth
 from vqgan_cli.core.evaluation.figures import Figure, shown
@@ -168,7 +169,7 @@ def scores_for(
     """
     if isinstance(map_kind, Depth):
         return DepthScores(map_kind)
-    if map_kind is not None and map_kind.name == "segmentation":
+    if map_kind is not None and map_form(map_kind.name) == "labels":
         ignored = map_kind.config.classes if map_kind.config.ignore_label is not None else None
         return LabelScores(classes, ignored)
     return PictureScores(perceptual, perceptual_name)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vqgan_cli.core.artifacts import fingerprint, read_tokenizer, save_tokenizer, save_transformer
 from vqgan_cli.core.condition import MapEncoder
-from vqgan_cli.core.config import ExperimentConfig, TrainAEConfig
+from vqgan_cli.core.config import ExperimentConfig, TrainAEConfig, map_form
 from vqgan_cli.core.config.transformer import FirstStageConfig
 from vqgan_cli.core.data.maps import build_map_kind
 from vqgan_cli.core.errors import ModelError, UsageError
@@ -173,7 +173,7 @@ def _config(imported: Imported, name: str) -> ExperimentConfig:
 
 def _training(stage: FirstStage) -> TrainAEConfig:
     loss: dict[str, Any] = {"reconstruction": stage.loss}
-    if stage.kind in ("segmentation", "depth"):
+    if map_form(stage.kind) != "picture":
         loss["perceptual"] = {"kind": "none"}
     return TrainAEConfig.model_validate(loss)
 

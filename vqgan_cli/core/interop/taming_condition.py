@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqgan_cli.core.config import ConditionConfig, MapKindName, MapsConfig
+from vqgan_cli.core.config import MAPS, ConditionConfig, MapsConfig
 from vqgan_cli.core.config.data import DataKind
 from vqgan_cli.core.errors import ModelError, UsageError, did_you_mean
 from vqgan_cli.core.interop.foreign import Foreign, Ledger
@@ -24,7 +24,7 @@ PREFIX = "cond_stage_model."
 """Of the tensors of the condition's tokenizer."""
 
 _FIRST = "first_stage_model."
-_KINDS = ("none", "class", *get_args(MapKindName))
+_KINDS = ("none", "class", *MAPS)
 _PICTURES = ("edges", "keypoints", "lowres")
 _BY_CLASS = {"Labelator": "class", "SOSProvider": "none", "CoordStage": "coordinates"}
 _BY_KEY = {
@@ -103,7 +103,7 @@ def read_condition(
             f"the condition is {kind}, but the checkpoint {holds} tokenizer of maps ({PREFIX}...)"
         )
     if has_tokenizer:
-        return _of_maps(ledger, described, cast("DataKind", kind))
+        return _of_maps(ledger, described, kind)
     if kind == "none":
         return _unconditional(described, params, vocabulary)
     if kind == "class":

@@ -16,6 +16,7 @@ import torch
 
 from vqgan_cli.core.artifacts import load_tokenizer, read_model_info
 from vqgan_cli.core.batching import THREADS, Background, full_batches
+from vqgan_cli.core.config import map_form
 from vqgan_cli.core.data.codes import Codes, check_fingerprint, open_codes
 from vqgan_cli.core.data.codes_format import description_path, safe_name
 from vqgan_cli.core.data.images import contact_sheet, remove_unfinished, write_image
@@ -90,7 +91,7 @@ def decode(options: DecodeOptions, reporter: Reporter) -> list[Path]:
         _require_plausible_sizes(codes, info.config.data.max_megapixels)
     kind = info.config.data.kind
     map_kind = None if kind == "image" else build_map_kind(kind, info.config.data.maps)
-    if kind in ("segmentation", "depth") and options.format != "png" and not options.grid:
+    if map_form(kind) != "picture" and options.format != "png" and not options.grid:
         raise UsageError(f"{kind} maps are written as png: other formats would change their values")
     state, device = join_processes(resolve_device(options.device))
     targets = _targets(codes, options)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vqgan_cli.core.artifacts import ModelInfo, load_tokenizer, read_model_info
 from vqgan_cli.core.batching import full_batches
+from vqgan_cli.core.config import map_form
 from vqgan_cli.core.data.failures import ReadFailures
 from vqgan_cli.core.data.images import contact_sheet
 from vqgan_cli.core.data.maps import MapKind, build_map_kind
@@ -172,7 +173,7 @@ class _Evaluation:
 
     def _readable(self, indices: range, batch_size: int) -> Iterator[tuple[int, Array]]:
         """Images that can be measured; the others are named."""
-        for item in self.inputs.read(indices, ahead=4 * batch_size):
+        for item in self.inputs.read(indices, batch=batch_size, beside=self.device.type):
             reason = item.reason
             if item.pixels is not None and isinstance(self.scores, PictureScores):
                 reason = _too_small(item.pixels)
@@ -294,7 +295,7 @@ def _refuse_networks_of_pictures(options: EvaluateReconstructionOptions, info: M
         "--weights": options.weights,
     }
     named = [option for option, value in wanted.items() if value not in (None, "none")]
-    if kind in ("segmentation", "depth") and named:
+    if map_form(kind) != "picture" and named:
         raise UsageError(
             f"{named[0]} compares pictures, and {str(info.path)!r} is a tokenizer of {kind} maps",
             hint="leave it out: maps have figures of their own",

@@ -14,7 +14,6 @@ from vqgan_cli.core.config import ExperimentConfig, FirstStageConfig
 from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.files import staged_file
-from vqgan_cli.core.models.priors import prior_type
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.training.code_batches import code_batches
 from vqgan_cli.core.training.loop import restore_random_state, train
@@ -65,7 +64,6 @@ def train_transformer(
     Raises:
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when everything is saved.
     """
-    prior_type(config.transformer)  # an unknown one is said before images are encoded for it
     info = read_model_info(options.tokenizer)
     condition = read_model_info(options.condition_tokenizer) if options.condition_tokenizer else None
     config = _with_tokenizers(config, info, condition)

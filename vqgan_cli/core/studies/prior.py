@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.config import PRIORS, ExperimentConfig
 from vqgan_cli.core.plots import Lines
 from vqgan_cli.core.studies.base import Arm, Metric, Run, Study, Values
 from vqgan_cli.core.studies.curves import at
@@ -37,9 +37,7 @@ class PriorStudy(Study):
         """About as many parameters each: convolutions of half the width have those of attention and MLP."""
         transformer = config.transformer
         half = max(1, transformer.width // 2 // transformer.heads) * transformer.heads
-        kinds = {
-            "gpt": {},
-            "llama": {},
+        changes: dict[str, dict[str, Any]] = {
             "pixelcnn": {"width": half, "kernel_size": 5},
             "pixelsnail": {"width": half, "kernel_size": 3, "block_convolutions": 2},
         }
@@ -49,10 +47,10 @@ class PriorStudy(Study):
                 Arm(
                     kind,
                     "train-transformer",
-                    {"transformer": {"kind": kind, "order": "row", **changes}},
+                    {"transformer": {"kind": kind, "order": "row", **changes.get(kind, {})}},
                     start="tokenizer",
                 )
-                for kind, changes in kinds.items()
+                for kind in PRIORS
             ),
         ]
 

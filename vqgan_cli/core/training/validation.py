@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from vqgan_cli.core.config import map_form
 from vqgan_cli.core.data.dataset import ImageDataset, make_loader
 from vqgan_cli.core.data.maps import MapKind
 from vqgan_cli.core.data.sampler import sequential_batches
@@ -38,8 +39,8 @@ def validate_tokenizer(
 
     Returns:
         For pictures ``l1``, ``psnr`` (dB), ``ssim``, ``perceptual`` if there is a network; for label maps
-        ``cross_entropy`` (nats per pixel) and ``accuracy``; for depth ``l1``; for all ``loss`` (by which models are
-        compared), ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop meanwhile.
+        ``cross_entropy`` (nats per pixel) and ``accuracy``; for values such as depth ``l1``; for all ``loss`` (by which
+        models are compared), ``codebook_usage``, ``perplexity`` and ``codes_never_used``. Empty if asked to stop.
     """
     device = accelerator.device
     was_training = tokenizer.training
@@ -76,19 +77,22 @@ def validate_tokenizer(
 
 
 def _metrics_of(kind: str) -> list[str]:
-    return {"segmentation": ["cross_entropy", "accuracy"], "depth": ["l1"]}.get(kind, ["l1", "psnr", "ssim"])
+    return {"labels": ["cross_entropy", "accuracy"], "value": ["l1"]}.get(
+        map_form(kind), ["l1", "psnr", "ssim"]
+    )
 
 
 def _distances(
     kind: str, output: Tensor, images: Tensor, perceptual: nn.Module | None, perceptual_weight: float
 ) -> dict[str, Tensor]:
     """Values per image, [B] each."""
-    if kind == "segmentation":
+    form = map_form(kind)
+    if form == "labels":
         entropy = reconstruction_loss("cross-entropy", output, images)
         right = (output.argmax(1) == images.argmax(1)).float().flatten(1).mean(1)
         return {"cross_entropy": entropy, "accuracy": right, "loss": entropy}
     clamped = output.clamp(-1, 1)
-    if kind == "depth":
+    if form == "value":
         error = l1(clamped, images)
         return {"l1": error, "loss": error}
     values = picture_distances(clamped, images, perceptual)

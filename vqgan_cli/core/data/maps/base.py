@@ -26,7 +26,7 @@ class MapKind(ABC):
     (nearest pixel; one channel); a picture, uint8 ``[H, W, 3]`` (filtered; as images).
 
     Attributes:
-        name: as in ``condition.kind`` and as the folder beside ``image/``.
+        name: as in the registry, in ``condition.kind``, and as the folder beside ``image/``.
         suffixes: of files that hold such maps, in lower case.
         companions: names of files beside the maps that are none.
         computable: whether `compute` makes it from a picture.

@@ -104,7 +104,7 @@ def _tokenizer(
     params: dict[str, Any] = {
         "embed_dim": config.codebook_dim,
         "n_embed": config.codebook_size,
-        "image_key": _KEYS[kind],
+        "image_key": _KEYS.get(kind, kind),
         "ddconfig": {
             "double_z": False,
             "z_channels": config.z_channels,
@@ -150,7 +150,7 @@ def _net2net(config: ExperimentConfig, model: Transformer) -> _Part:
     images, first, notes = _tokenizer(model.tokenizer, config.data.kind, frozen=True)
     state |= {f"first_stage_model.{name}": tensor for name, tensor in images.items()}
     params: dict[str, Any] = {
-        "first_stage_key": _KEYS[config.data.kind],
+        "first_stage_key": _KEYS.get(config.data.kind, config.data.kind),
         "pkeep": config.train_transformer.pkeep,
         "sos_token": tokens.sos,
         "unconditional": config.condition.kind == "none",
@@ -172,7 +172,7 @@ def _net2net(config: ExperimentConfig, model: Transformer) -> _Part:
         )
         state |= {f"cond_stage_model.{name}": tensor for name, tensor in maps.items()}
         notes += more
-        params["cond_stage_key"] = _KEYS[kind]
+        params["cond_stage_key"] = _KEYS.get(kind, kind)
     target = "taming.models.cond_transformer.Net2NetTransformer"
     unused = unused_positions(model.prior)
     return state, {"target": target, "params": params}, (*notes, *tokens.notes, *([unused] if unused else []))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from vqgan_cli.core.config import TransformerConfig
@@ -17,6 +18,12 @@ __all__ = ["Prior", "PriorSpec", "Sequences"]
 @dataclass(frozen=True)
 class PriorSpec:
     """What a prior models; written into its file.
+
+    Examples:
+        >>> from vqgan_cli import PriorSpec
+        >>> spec = PriorSpec(codebook_size=64, grid=(8, 8), condition="class", condition_size=2)
+        >>> spec.cells, spec.condition_length
+        (64, 1)
 
     Attributes:
         codebook_size: K of the image codes.
@@ -80,6 +87,17 @@ class Sequences(ABC):
 class Prior(nn.Module, ABC):
     """The distribution of each code, given the condition and the codes before it in the sequence.
 
+    A new one needs `forward` and ``blocks``; with them it trains, draws and is saved as every other. One that can go on
+    from what it has computed overrides `sequences` too.
+
+    Examples:
+        >>> import torch
+        >>> from vqgan_cli import load_transformer
+        >>> prior = load_transformer("runs/my-transformer").prior
+        >>> first = torch.zeros(1, 0, dtype=torch.int64)  # no codes so far
+        >>> prior(first, torch.tensor([[1]])).softmax(-1).sum().round().item()  # of the first code, for class 1
+        1.0
+
     Attributes:
         config: its architecture.
         spec: what it models.
@@ -104,9 +122,12 @@ class Prior(nn.Module, ABC):
             condition: int64 [B, C].
         """
 
-    @abstractmethod
+    def prefix_logits(self, codes: Tensor, condition: Tensor, lengths: Tensor) -> Tensor:
+        """Logits of the code after each row's prefix, float32 [B, K]; see `Sequences.prefix`."""
+        return self(codes, condition)[torch.arange(len(lengths), device=lengths.device), lengths]
+
     def sequences(self, condition: Tensor, steps_to: int, rows: Tensor | None = None) -> Sequences:
-        """Empty sequences, which give what `forward` gives, one code at a time.
+        """Empty sequences, which give what `forward` gives, one code at a time; here each step computes all again.
 
         Args:
             condition: int64 [B, C].
@@ -114,3 +135,24 @@ class Prior(nn.Module, ABC):
             rows: int64, the rows that are left when the prefix is read, and make steps; None: all. For priors with
                 ``keeps``.
         """
+        assert rows is None
+        return _RecomputedSequences(self, condition)
+
+
+class _RecomputedSequences(Sequences):
+    """Keeps the codes alone."""
+
+    def __init__(self, prior: Prior, condition: Tensor) -> None:
+        self._prior, self._condition = prior, condition
+        self._codes = condition.new_zeros(len(condition), prior.spec.cells)
+
+    def prefix(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        self._codes[:, : codes.shape[1]] = codes
+        return self._prior.prefix_logits(codes, self._condition, lengths)
+
+    def step(self, codes: Tensor, place: int | Tensor) -> Tensor:
+        rows = torch.arange(len(codes), device=codes.device)
+        places = place if isinstance(place, Tensor) else torch.full_like(rows, place)
+        self._codes[rows, places] = codes
+        known = int(places.max()) + 1
+        return self._prior.prefix_logits(self._codes[:, :known], self._condition, places + 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vqgan_cli.core.config import TransformerConfig
-from vqgan_cli.core.models.priors.base import Prior, PriorSpec, Sequences
+from vqgan_cli.core.models.priors.base import Prior, PriorSpec
 
 __all__ = ["CausalConv", "ConvolutionalPrior", "checkpointed", "shifted_down", "shifted_right"]
 
@@ -89,14 +89,9 @@ class ConvolutionalPrior(Prior):
         return self.head(vectors[:, : codes.shape[1] + 1]).float()
 
     def prefix_logits(self, codes: Tensor, condition: Tensor, lengths: Tensor) -> Tensor:
-        """Logits of the code after each row's prefix, float32 [B, K]; see `Sequences.prefix`."""
+        """See `Prior.prefix_logits`; the head sees one cell per row."""
         vectors = self._vectors(codes, condition)
         return self.head(vectors[torch.arange(len(lengths), device=lengths.device), lengths]).float()
-
-    def sequences(self, condition: Tensor, steps_to: int, rows: Tensor | None = None) -> Sequences:
-        """See `Prior.sequences`."""
-        assert rows is None
-        return _RecomputedSequences(self, condition)
 
     def _vectors(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Vectors before the head, [B, cells, D], of all rows up to that of the code after ``codes`` [B, P]."""
@@ -111,22 +106,3 @@ class ConvolutionalPrior(Prior):
         else:
             given = self.cond_emb(condition[:, 0])[:, :, None, None]
         return self.features(x, given).flatten(2).transpose(1, 2)
-
-
-class _RecomputedSequences(Sequences):
-    """Keeps the codes alone: a step computes all rows again, down to the one that grows."""
-
-    def __init__(self, prior: ConvolutionalPrior, condition: Tensor) -> None:
-        self._prior, self._condition = prior, condition
-        self._codes = condition.new_zeros(len(condition), prior.spec.cells)
-
-    def prefix(self, codes: Tensor, lengths: Tensor) -> Tensor:
-        self._codes[:, : codes.shape[1]] = codes
-        return self._prior.prefix_logits(codes, self._condition, lengths)
-
-    def step(self, codes: Tensor, place: int | Tensor) -> Tensor:
-        rows = torch.arange(len(codes), device=codes.device)
-        places = place if isinstance(place, Tensor) else torch.full_like(rows, place)
-        self._codes[rows, places] = codes
-        known = int(places.max()) + 1
-        return self._prior.prefix_logits(self._codes[:, :known], self._condition, places + 1)
