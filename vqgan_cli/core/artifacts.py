@@ -45,6 +45,7 @@ __all__ = [
     "fingerprint",
     "load_tokenizer",
     "load_transformer",
+    "parameter_counts",
     "prior_spec",
     "read_model_info",
     "read_tokenizer",
@@ -63,6 +64,17 @@ M = TypeVar("M", bound="torch.nn.Module")
 @dataclass(frozen=True)
 class Transformer:
     """A trained prior with its tokenizer, in evaluation mode and without gradients.
+
+    Examples:
+        >>> import torch
+        >>> from vqgan_cli import load_transformer, sequence_order
+        >>> model = load_transformer("runs/my-transformer")
+        >>> codes = model.tokenizer.encode(torch.zeros(1, 3, 16, 16))
+        >>> order = sequence_order(model.prior.config.order, *model.prior.spec.grid)
+        >>> sequence = codes.flatten(1)[:, order]
+        >>> label = torch.tensor([[model.classes.index("red")]])
+        >>> model.prior(sequence[:, :-1], label).shape  # logits of each code, given those before it
+        torch.Size([1, 64, 64])
 
     Attributes:
         info: what the file says.
@@ -194,16 +206,23 @@ def load_tokenizer(path: Path | str, device: str | torch.device = "cpu") -> Toke
 
     Args:
         path: a weights file, or a run folder.
-        device: where the weights go, such as ``cpu`` or ``cuda``.
+        device: where the weights go: ``cpu``, ``cuda``, or ``auto`` for the fastest that there is.
 
     Returns:
         The tokenizer in evaluation mode, without gradients; see its ``encode`` and ``decode``.
+
+    Examples:
+        >>> from vqgan_cli import load_tokenizer, read_images
+        >>> tokenizer = load_tokenizer("runs/my-ae")
+        >>> tokenizer.encode(read_images("photos", size=16, limit=2)).shape
+        torch.Size([2, 8, 8])
 
     Raises:
         ModelError: the file is missing, damaged (the fingerprint does not match), or no tokenizer.
     """
     from vqgan_cli.core.models.tokenizer import Tokenizer, laid_out
 
+    device = _device(device)
     info, state = _load(path, TOKENIZER_FORMAT)
     return laid_out(_filled(lambda: Tokenizer(info.config.tokenizer), state, info)).to(device)
 
@@ -219,7 +238,13 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
 
     Args:
         path: a weights file, or a run folder.
-        device: where the weights go, such as ``cpu`` or ``cuda``.
+        device: where the weights go: ``cpu``, ``cuda``, or ``auto`` for the fastest that there is.
+
+    Examples:
+        >>> from vqgan_cli import load_transformer
+        >>> model = load_transformer("runs/my-transformer")
+        >>> model.prior.spec.grid, model.classes
+        ((8, 8), ('blue', 'red'))
 
     Raises:
         ModelError: the file is missing, damaged (the fingerprint does not match), or no transformer.
@@ -227,6 +252,7 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     from vqgan_cli.core.models.priors import build_prior
     from vqgan_cli.core.models.tokenizer import Tokenizer, laid_out
 
+    device = _device(device)
     info, state = _load(path, TRANSFORMER_FORMAT)
     about = about_prior(info)
     parts = {
@@ -258,6 +284,12 @@ def load_transformer(path: Path | str, device: str | torch.device = "cpu") -> Tr
     return Transformer(info, prior, tokenizer, map_encoder, about.classes)
 
 
+def _device(device: str | torch.device) -> torch.device:
+    from vqgan_cli.core.device import resolve_device
+
+    return resolve_device(device) if isinstance(device, str) else device
+
+
 def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Tensor]]:  # noqa: A002
     from safetensors.torch import load_file
 
@@ -275,6 +307,24 @@ def _load(path: Path | str, format: str) -> tuple[ModelInfo, dict[str, torch.Ten
             hint="copy the file again, or resume the run to write it anew",
         )
     return info, state
+
+
+def parameter_counts(info: ModelInfo) -> dict[str, int]:
+    """Number of trained values in each part, for which no weight is read: of a transformer ``prior``, then ``encoder``,
+    ``quantizer``, ``decoder`` and the convolutions between them.
+
+    Raises:
+        ModelError: what the file says asks for sizes that cannot be.
+    """
+    from vqgan_cli.core.models.priors import build_prior
+    from vqgan_cli.core.models.tokenizer import Tokenizer
+
+    tokenizer = shapes_of(lambda: Tokenizer(info.config.tokenizer), info)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in tokenizer.named_children()}
+    if info.format == TRANSFORMER_FORMAT:
+        prior = shapes_of(lambda: build_prior(info.config.transformer, prior_spec(info)), info)
+        counts = {"prior": sum(p.numel() for p in prior.parameters()), **counts}
+    return counts
 
 
 def shapes_of(build: Callable[[], M], info: ModelInfo) -> M:

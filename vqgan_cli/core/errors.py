@@ -53,6 +53,14 @@ class VqganError(Exception):
     Args:
         message: what went wrong and where, one sentence.
         hint: the next thing to try; shown on a line of its own.
+
+    Examples:
+        >>> from vqgan_cli import VqganError, load_tokenizer
+        >>> try:
+        ...     load_tokenizer("runs/another-ae")
+        ... except VqganError as error:
+        ...     print(error.message)
+        model 'runs/another-ae' does not exist
     """
 
     exit_code = 1

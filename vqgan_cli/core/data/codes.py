@@ -36,7 +36,17 @@ Array = npt.NDArray[Any]
 
 
 class Codes:
-    """The codes of N images, memory-mapped.
+    """The codes of N images, memory-mapped: a sequence of grids, as torch's DataLoader takes it.
+
+    Examples:
+        >>> from torch.utils.data import DataLoader
+        >>> from vqgan_cli import open_codes
+        >>> codes = open_codes("codes.npy")
+        >>> len(codes), codes.shape, codes.metadata.codebook_size
+        (48, (8, 8), 64)
+        >>> batch = next(iter(DataLoader(codes, batch_size=4, shuffle=True)))
+        >>> batch.shape, batch.dtype
+        (torch.Size([4, 8, 8]), torch.int64)
 
     Attributes:
         path: the ``.npy`` file.
@@ -60,6 +70,16 @@ class Codes:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.int64]:
+        """The codes of one image, int64 [h, w], a copy; negative indices count from the end.
+
+        Raises:
+            IndexError: there are not so many.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        return self.grid(index % len(self))
 
     def grid(self, index: int) -> npt.NDArray[np.int64]:
         """The codes of one image: [h, w], a copy."""
@@ -148,6 +168,12 @@ def open_codes(path: Path | str, *, require_metadata: bool = True) -> Codes:
         path: the ``.npy`` file.
         require_metadata: refuse an array without ``codes.json`` beside it; else it may be any integers [N, h, w],
             and the images are called 000000, 000001 and so on.
+
+    Examples:
+        >>> from vqgan_cli import open_codes
+        >>> codes = open_codes("codes.npy")
+        >>> codes.names[0], codes.metadata.classes[codes.labels[0]], codes[0].shape
+        ('blue/0.png', 'blue', (8, 8))
 
     Raises:
         CodesError: not there, truncated, pickled, not integers, or the two files do not fit each other.

@@ -14,7 +14,7 @@ from vqgan_cli.core.data.images import to_uint8
 if TYPE_CHECKING:
     from vqgan_cli.core.models.tokenizer import Tokenizer
 
-__all__ = ["to_arrays", "to_batch", "to_input", "to_tensor"]
+__all__ = ["signed", "to_arrays", "to_batch", "to_input", "to_tensor"]
 
 
 def to_tensor(array: npt.NDArray[Any]) -> Tensor:
@@ -67,7 +67,12 @@ def to_input(batch: Tensor, tokenizer: Tokenizer, device: torch.device) -> Tenso
     batch = batch.to(device, non_blocking=True)
     if batch.ndim == 3:
         return tokenizer.one_hot(batch)
-    return batch if batch.is_floating_point() else batch.float().div_(127.5).sub_(1)
+    return batch if batch.is_floating_point() else signed(batch)
+
+
+def signed(pixels: Tensor) -> Tensor:
+    """Pixels, uint8 of any shape, as float32 in [-1, 1]."""
+    return pixels.float().div_(127.5).sub_(1)
 
 
 def to_arrays(decoded: Tensor) -> list[npt.NDArray[Any]]:

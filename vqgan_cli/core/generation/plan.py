@@ -16,7 +16,32 @@ from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import Share
 from vqgan_cli.core.reporting import Reporter
 
-__all__ = ["announce", "plan_shares"]
+__all__ = ["announce", "asked_classes", "plan_shares"]
+
+
+def asked_classes(classes: Sequence[str | int], names: ClassNames, *, by_class: bool) -> list[int]:
+    """The numbers of classes that were asked for, each once, in their order.
+
+    Args:
+        classes: numbers, or texts as of ``--class``, see `ClassNames.find`.
+        names: of the model's classes.
+        by_class: whether the model draws by class.
+
+    Raises:
+        UsageError: the model does not have such a class, or none at all.
+    """
+    if not by_class:
+        asked = ", ".join(map(str, classes))
+        raise UsageError(f"--class {asked}: this model was trained without classes", hint="leave --class out")
+    found: list[int] = []
+    for each in classes:
+        if isinstance(each, str):
+            found += names.find(each)
+        elif 0 <= each < names.count:
+            found.append(int(each))
+        else:
+            raise UsageError(f"--class {each}: the model has {names.count} classes, 0 to {names.count - 1}")
+    return list(dict.fromkeys(found))
 
 
 def plan_shares(
@@ -24,7 +49,7 @@ def plan_shares(
     model: Transformer,
     names: ClassNames,
     *,
-    classes: str | None,
+    labels: Sequence[int] | None,
     images: int,
     keep: float | None,
     seed: int,
@@ -35,24 +60,16 @@ def plan_shares(
         templates: what images start from.
         model: by class or not.
         names: of its classes.
-        classes: text of ``--class``; None: all classes in turn, in an order drawn from the seed.
+        labels: classes that are wanted; None: all in turn, in an order drawn from the seed.
         images: images of each template and of each class that is named; else of each template.
         keep: share of the candidates that stays after rejection; None: no rejection.
         seed: of the order of classes.
-
-    Raises:
-        UsageError: a class that the model does not have.
     """
-    spec = model.prior.spec
     wanted: dict[int | None, int]
-    if spec.condition != "class":
-        if classes is not None:
-            raise UsageError(
-                f"--class {classes}: this model was trained without classes", hint="leave --class out"
-            )
+    if model.prior.spec.condition != "class":
         wanted = {None: images}
-    elif classes is not None:
-        wanted = dict.fromkeys(names.find(classes), images)
+    elif labels is not None:
+        wanted = dict.fromkeys(labels, images)
     else:
         order = np.random.default_rng(seed).permutation(names.count)
         wanted = dict(Counter(int(order[i % len(order)]) for i in range(images)))

@@ -23,7 +23,7 @@ from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.models.classifiers import ImageClassifier
 from vqgan_cli.core.reporting import Progress, Reporter
 
-__all__ = ["SampleWork", "Share"]
+__all__ = ["SampleWork", "Share", "batches_of"]
 
 
 class Share(NamedTuple):
@@ -36,6 +36,19 @@ class Share(NamedTuple):
     drawn: int  # of which so many are drawn
     first: int  # image index of the first one
     files: list[str]
+
+
+def batches_of(templates: Sequence[Template], drawer: ImageDrawer) -> list[range]:
+    """Which images are drawn together: runs of one grid, no longer than what is drawn at a time."""
+    batches = []
+    start = 0
+    while start < len(templates):
+        grid, end = templates[start].grid, start + 1
+        while end < len(templates) and templates[end].grid == grid and end - start < drawer.batch(grid):
+            end += 1
+        batches.append(range(start, end))
+        start = end
+    return batches
 
 
 class SampleWork:
@@ -85,7 +98,7 @@ class SampleWork:
         templates = [entry.template for entry in plan for _ in range(entry.images)]
         batches = [
             batch
-            for batch in list(self._batches([template.grid for template in templates]))[self._share]
+            for batch in batches_of(templates, self._drawer)[self._share]
             if any(self._is_missing(place, samples[place]) for place in batch)
         ]
         if not batches:
@@ -107,20 +120,6 @@ class SampleWork:
                     picture = photo.finish(picture) if photo else picture
                     self._write(place, samples[place], row, picture, writers)
         return samples
-
-    def _batches(self, grids: Sequence[tuple[int, int]]) -> Iterator[range]:
-        """Runs of images of one grid, no longer than what is drawn at a time."""
-        start = 0
-        while start < len(grids):
-            end = start + 1
-            while (
-                end < len(grids)
-                and grids[end] == grids[start]
-                and end - start < self._drawer.batch(grids[start])
-            ):
-                end += 1
-            yield range(start, end)
-            start = end
 
     def draw_best(self, plan: Sequence[Share], scorer: ImageClassifier) -> list[Sample]:
         """Draw the candidates of each class of the share, and write those that the scorer finds likeliest.

@@ -22,6 +22,15 @@ def code_nats(prior: Prior, codes: Tensor, condition: Tensor) -> tuple[Tensor, T
 
     Returns:
         Nats, float32 [B, h, w], each at the cell of its code; and whether that code was the likeliest, bool [B, h, w].
+
+    Examples:
+        >>> import torch
+        >>> from vqgan_cli import code_nats, load_transformer, open_codes
+        >>> model, codes = load_transformer("runs/my-transformer"), open_codes("codes.npy")
+        >>> grids = torch.stack([torch.from_numpy(codes[n]) for n in range(4)])
+        >>> nats, likeliest = code_nats(model.prior, grids, torch.from_numpy(codes.labels[:4])[:, None])
+        >>> nats.shape, bool((nats > 0).all())
+        (torch.Size([4, 8, 8]), True)
     """
     order = torch.from_numpy(sequence_order(prior.config.order, *codes.shape[1:])).to(codes.device)
     sequence = codes.flatten(1)[:, order]  # [B, N]

@@ -30,6 +30,18 @@ class Tokenizer(nn.Module):
 
     Also label maps, one-hot [B, classes, H, W] in and logits out, and single values in [-1, 1] such as depth: one
     channel is a value, three are a picture, any other number is one of classes.
+
+    Examples:
+        >>> import torch
+        >>> from vqgan_cli import load_tokenizer
+        >>> tokenizer = load_tokenizer("runs/my-ae")
+        >>> tokenizer.codebook_size, tokenizer.downsampling
+        (64, 2)
+        >>> codes = tokenizer.encode(torch.zeros(2, 3, 16, 24))
+        >>> codes.shape, codes.dtype
+        (torch.Size([2, 8, 12]), torch.int64)
+        >>> tokenizer.decode(codes).shape
+        torch.Size([2, 3, 16, 24])
     """
 
     def __init__(self, config: TokenizerConfig) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import Transformer, load_transformer, read_model_info
-from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import open_codes
-from vqgan_cli.core.data.codes_format import CodesMetadata, description_path
+from vqgan_cli.core.data.codes_format import CodesMetadata
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
 from vqgan_cli.core.device import resolve_device
 from vqgan_cli.core.errors import CodesError, UsageError
@@ -25,45 +23,26 @@ from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
-from vqgan_cli.core.generation.inputs import completion, maps_of_codes, maps_of_files, variation
-from vqgan_cli.core.generation.plan import announce, plan_shares
+from vqgan_cli.core.generation.plan import announce, asked_classes, plan_shares
 from vqgan_cli.core.generation.rejection import load_scorer
+from vqgan_cli.core.generation.request import Request, image_size, sampling_settings, templates_of
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import SampleWork
 from vqgan_cli.core.processes import join_processes, lost_process_named
 from vqgan_cli.core.reporting import Reporter
-from vqgan_cli.core.sampling.sampler import SamplingSettings
-from vqgan_cli.core.sizes import nearest_multiples
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["GenerateOptions", "GenerateResult", "generate"]
 
 
 @dataclass(frozen=True)
-class GenerateOptions:
-    """What to generate, and how. Sampling options that are None are the model's own.
+class GenerateOptions(Request):
+    """What to generate, how, and where to.
 
     Attributes:
         model: transformer file or run folder.
         out: folder of the images.
         classes: text of ``--class``; None: all classes in turn, in an order drawn from the seed.
-        images: images of each class that is named, or of each map; else in all.
-        size: (height, width) in pixels; None: the training size.
-        temperature: divides the logits; 0: greedy.
-        top_k: draw among the k likeliest codes; 0: all.
-        top_p: draw among the likeliest codes that together have this probability.
-        guidance: classifier-free guidance scale; 1: none.
-        guidance_schedule: ``constant``, ``linear`` or ``cosine``.
-        stride: cells that the window moves at a time, for images larger than those of the training.
-        max_batch: images, or cells of one large image, that are drawn at once.
-        seed: of all random numbers.
-        condition: maps for a model that draws by maps: file, folder, glob, list of paths, or codes file.
-        from_images: ``condition`` names pictures, from which the maps are computed.
-        complete: photo of which the ``known`` part is kept.
-        known: text of ``--known``, see `parse_known`.
-        blend: keep the known pixels themselves, with a soft seam.
-        variations: photo of which a share ``strength`` of the codes is drawn anew.
-        strength: 0 to 1.
         codes: codes file to write too, ``.npy``.
         keep: share of the candidates that stays after rejection; None: no rejection.
         scorer: classifier for the rejection, see `load_scorer`.
@@ -75,23 +54,6 @@ class GenerateOptions:
     model: Path
     out: Path
     classes: str | None = None
-    images: int = 8
-    size: tuple[int, int] | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    guidance: float | None = None
-    guidance_schedule: str | None = None
-    stride: int = 1
-    max_batch: int = 16
-    seed: int = 0
-    condition: str | None = None
-    from_images: bool = False
-    complete: Path | None = None
-    known: str = ""
-    blend: bool = False
-    variations: Path | None = None
-    strength: float = 0.5
     codes: Path | None = None
     keep: float | None = None
     scorer: str = "torchvision:resnet101"
@@ -137,8 +99,8 @@ def _generate(
     device: torch.device,
     reporter: Reporter,
 ) -> GenerateResult:
-    size = _image_size(options, model)
-    settings = _sampling_settings(options, model)
+    size = image_size(options, model)
+    settings = sampling_settings(options, model)
     names = ClassNames(model.classes, model.prior.spec.condition_size)
     failed: list[tuple[str, str]] = []
 
@@ -146,12 +108,15 @@ def _generate(
         reporter.warning(f"skipped {name!r}: {reason}")
         failed.append((name, reason))
 
-    templates = _templates(options, model, size, skip)
+    templates = templates_of(options, model, size, skip)
+    labels = None
+    if options.classes is not None:
+        labels = asked_classes([options.classes], names, by_class=model.prior.spec.condition == "class")
     plan = plan_shares(
         templates,
         model,
         names,
-        classes=options.classes,
+        labels=labels,
         images=options.images,
         keep=options.keep,
         seed=options.seed,
@@ -229,81 +194,6 @@ def _generate(
     return GenerateResult(samples, folder.sheet, options.codes, failed)
 
 
-def _image_size(options: GenerateOptions, model: Transformer) -> tuple[int, int] | None:
-    """What was asked for."""
-    if options.size is None:
-        return None
-    f = model.tokenizer.downsampling
-    height, width = options.size
-    if height % f or width % f:
-        raise UsageError(
-            f"--size {height}x{width} is not a multiple of this model's f = {f}",
-            hint="the nearest sizes (height x width) are "
-            + " and ".join(nearest_multiples(height, width, f)),
-        )
-    return height, width
-
-
-def _templates(
-    options: GenerateOptions,
-    model: Transformer,
-    size: tuple[int, int] | None,
-    skip: Callable[[str, str], None],
-) -> list[Template]:
-    """What images start from, in the order in which they are drawn."""
-    encoder = model.map_encoder
-    if encoder is None and options.condition is not None:
-        raise UsageError(f"--condition {options.condition}: this model was trained without maps")
-    if encoder is not None and options.condition is None and not encoder.map_kind.of_whole_image:
-        raise UsageError(
-            f"this model draws by {encoder.map_kind.name} maps, and none is given",
-            hint="name a file or a folder: --condition MAP",
-        )
-    maps: list[Template] = []
-    if encoder is not None and encoder.map_kind.of_whole_image:
-        return [_by_size(options, model, encoder, size)]
-    if options.condition is not None:
-        if _names_codes(options.condition, encoder):
-            if size is not None:
-                raise UsageError("--size: codes have a size of their own", hint="leave it out")
-            maps = maps_of_codes(Path(options.condition), model)
-        else:
-            maps = maps_of_files(options.condition, model, size, from_images=options.from_images, skip=skip)
-    photo = options.complete or options.variations
-    f = model.tokenizer.downsampling
-    if photo is None:
-        grid = (size[0] // f, size[1] // f) if size else model.prior.spec.grid
-        return maps or [Template(grid)]
-    if len(maps) > 1:
-        raise UsageError("--complete and --variations take one map, that of the photo")
-    map_ = maps[0] if maps else None
-    if map_ is not None:
-        size = (map_.grid[0] * f, map_.grid[1] * f)
-    if options.complete is not None:
-        return [completion(photo, options.known, model, size, f if options.blend else None, map_)]
-    return [variation(photo, options.strength, model, size, map_)]
-
-
-def _names_codes(condition: str, encoder: MapEncoder | None) -> bool:
-    """Whether a path is one of codes; depth comes in files of the same suffix, but has no description beside it."""
-    path = Path(condition)
-    maps = encoder.map_kind.suffixes if encoder is not None else ()
-    return path.suffix == ".npy" and (".npy" not in maps or description_path(path).exists())
-
-
-def _by_size(
-    options: GenerateOptions, model: Transformer, encoder: MapEncoder, size: tuple[int, int] | None
-) -> Template:
-    """A template whose map follows from the size of the image."""
-    if options.condition is not None or options.complete is not None or options.variations is not None:
-        raise UsageError("a model of coordinates needs no map and takes no photo")
-    f = encoder.downsampling
-    height, width = size or tuple(side * f for side in model.prior.spec.grid)
-    map_ = encoder.map_kind.compute(np.zeros((height, width, 3), np.uint8))
-    codes = encoder.encode([map_])[0]
-    return Template((height // f, width // f), condition=lambda: codes)
-
-
 def _digest(templates: Sequence[Template]) -> str | None:
     """Hash of everything in the templates that images depend on; None where that is their grid alone."""
     digest = hashlib.sha256()
@@ -314,25 +204,6 @@ def _digest(templates: Sequence[Template]) -> str | None:
             digest.update(b"-" if array is None else array.tobytes())
         digest.update(f"{photo.strength} {photo.seam}".encode() if photo else b"-")
     return digest.hexdigest()[:16] if any(each.name for each in templates) else None
-
-
-def _sampling_settings(options: GenerateOptions, model: Transformer) -> SamplingSettings:
-    own = model.info.config.sampling
-    given = {
-        name: getattr(own, name) if getattr(options, name) is None else getattr(options, name)
-        for name in ("temperature", "top_k", "top_p", "guidance", "guidance_schedule")
-    }
-    spec = model.prior.spec
-    if given["guidance"] != 1 and not spec.null_condition:
-        if spec.condition == "none":
-            reason = "this model has no classes to be guided to"
-        else:
-            reason = "this model was trained without leaving classes out"
-        raise UsageError(
-            f"guidance {given['guidance']:g}: {reason}",
-            hint="--cfg 1; guidance needs a model trained with classes and --set condition.dropout=0.1",
-        )
-    return SamplingSettings(**given, stride=options.stride, max_batch=options.max_batch, seed=options.seed)
 
 
 def _codes_writer(

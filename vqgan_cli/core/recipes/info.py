@@ -17,16 +17,14 @@ from vqgan_cli.core.artifacts import (
     TOKENIZER_FORMAT,
     TRANSFORMER_FORMAT,
     fingerprint,
+    parameter_counts,
     prior_spec,
     read_model_info,
     resolve_model,
-    shapes_of,
 )
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.errors import ModelError, UsageError, did_you_mean
-from vqgan_cli.core.models.priors import build_prior
-from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.published.names import is_published
 from vqgan_cli.core.system import SystemFacts, describe_system
 from vqgan_cli.core.training.run_facts import RunFacts, describe_run, is_run
@@ -170,15 +168,8 @@ def _model(path: Path) -> ModelFacts:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{str(found.path)!r} is damaged: {error}") from error
     side, f = found.config.data.size, found.config.tokenizer.downsampling
-    tokenizer = shapes_of(lambda: Tokenizer(found.config.tokenizer), found)
-    parameters = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in tokenizer.named_children()
-    }
-    grid = (side // f, side // f)
-    if found.format == TRANSFORMER_FORMAT:
-        prior = shapes_of(lambda: build_prior(found.config.transformer, prior_spec(found)), found)
-        parameters = {"prior": sum(p.numel() for p in prior.parameters()), **parameters}
-        grid = prior.spec.grid
+    parameters = parameter_counts(found)
+    grid = prior_spec(found).grid if found.format == TRANSFORMER_FORMAT else (side // f, side // f)
     return ModelFacts(
         path=found.path,
         bytes=found.path.stat().st_size,

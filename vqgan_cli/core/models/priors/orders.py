@@ -15,6 +15,16 @@ Cells = npt.NDArray[np.int64]
 def sequence_order(name: str, height: int, width: int) -> Cells:
     """Row-major cell index at each place of the sequence, int64 [height * width].
 
+    Args:
+        name: row, subsample, z-curve, spiral-in, spiral-out, random or alternate.
+        height: rows of the grid.
+        width: columns of the grid.
+
+    Examples:
+        >>> from vqgan_cli import sequence_order
+        >>> sequence_order("alternate", 2, 3).tolist()
+        [0, 1, 2, 5, 4, 3]
+
     Raises:
         ConfigError: there is no such order.
     """
