@@ -77,6 +77,8 @@ class _Provenance(BaseModel):
 
     version: str | None = None
     step: int | None = None
+    images: int | None = None
+    validation_images: int | None = None
     data: str | None = None
     classes: tuple[str, ...] = ()
     weights: str | None = None

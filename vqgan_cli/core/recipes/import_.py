@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from vqgan_cli import __version__
 from vqgan_cli.core.artifacts import MODEL_FILE
+from vqgan_cli.core.cards.writing import CARD_FILE, is_users_own, write_card
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, reserved, staged_folder
@@ -172,6 +174,7 @@ def _import(options: ImportOptions, reporter: Reporter) -> ImportResult:
             "dropped": {each.reason: each.names for each in ledger.dropped},
             "notes": result.notes,
         }
+        _add_card(folder, options.out, reporter)
         (folder / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     reporter.facts("imported", _rows(result))
     return result
@@ -187,6 +190,18 @@ def _write(composed: Composed, folder: Path, provenance: Mapping[str, Any]) -> l
     if composed.save_condition(folder / CONDITION_FILE, provenance):
         files.append(CONDITION_FILE)
     return files
+
+
+def _add_card(folder: Path, replaces: Path, reporter: Reporter) -> None:
+    """The model's card; that of the model which is replaced, where somebody has worked on it."""
+    if is_users_own(replaces / CARD_FILE):
+        try:
+            shutil.copyfile(replaces / CARD_FILE, folder / CARD_FILE)
+            reporter.info(f"kept {CARD_FILE}, which is not as it was generated")
+        except OSError as error:
+            reporter.warning(f"{CARD_FILE} is left behind: {error.strerror}")
+    elif problem := write_card(folder / MODEL_FILE):
+        reporter.warning(problem)
 
 
 def _sha256(files: Sequence[Path], reporter: Reporter) -> str:

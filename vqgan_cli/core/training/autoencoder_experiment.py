@@ -160,6 +160,7 @@ class AutoencoderExperiment(Experiment):
                 "step": step,
                 "data": self.sets.train.source.name,
                 "images": len(self.sets.train),
+                "validation_images": len(self.sets.validation),
                 "classes": list(self.sets.train.source.classes),
                 "weights": "average" if self.average is not None else "last",
                 "validation": dict(validation),

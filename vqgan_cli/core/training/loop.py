@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from vqgan_cli.core.cards.writing import write_card
 from vqgan_cli.core.errors import DivergedError, MemoryLimitError
 from vqgan_cli.core.memory import is_out_of_memory
 from vqgan_cli.core.reporting import Progress, Reporter
@@ -333,7 +334,10 @@ class _Loop:
     def save_model(self) -> None:
         self.gather()
         if self.run is not None:
-            self.experiment.save_model(self.run.path / "model.safetensors", self.step, self.validation)
+            path = self.run.path / "model.safetensors"
+            self.experiment.save_model(path, self.step, self.validation)
+            if problem := write_card(path):
+                self.reporter.warning(problem)
 
     def save_checkpoint(self) -> None:
         if self.checkpointed == self.step:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from vqgan_cli.core.cards.writing import CARD_FILE, is_users_own
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 
@@ -80,7 +81,10 @@ class RunFolder:
                     f"{str(self.path)!r} is not empty and no run folder, so --force does not replace it",
                     hint="name another folder with --out",
                 )
-            self._replaced = content
+            # Nothing of what the user has written about a model is in the way of a new one.
+            self._replaced = [
+                entry for entry in content if entry.name != CARD_FILE or not is_users_own(entry)
+            ]
         elif content and not resume:
             raise OutputError(
                 f"{str(self.path)!r} exists and is not empty",

@@ -56,7 +56,7 @@ class TransformerExperiment(Experiment):
     ) -> None:
         self.config, self.accelerator, self.tokenizer = config, accelerator, tokenizer
         self.map_encoder = map_encoder
-        self.train_codes, self.validation_codes, self.data_name = train, validation, data_name
+        self.train_codes, self.held_out_codes, self.data_name = train, validation, data_name
         settings = config.train_transformer
         kind = config.condition.kind
         sizes = {"none": 0, "class": len(train.classes)}
@@ -165,7 +165,7 @@ class TransformerExperiment(Experiment):
         was_training = model.training
         model.eval()
         sums = torch.zeros(3, dtype=torch.float32, device=accelerator.device)
-        held_out = self.validation_codes
+        held_out = self.held_out_codes
         mine = np.arange(accelerator.process_index, len(held_out), accelerator.num_processes)
         size = self.config.train_transformer.batch_size
         most = -(-len(held_out) // accelerator.num_processes) if self.sharded else len(mine)
@@ -229,8 +229,8 @@ class TransformerExperiment(Experiment):
             drawn = draw(model, labels, self.spec.grid, settings, progress=progress)
             return self._decoded(drawn), _SAMPLES // 2
         assert self.map_encoder is not None
-        count = min(_SAMPLES, len(self.validation_codes))
-        batch = batch_of(self.validation_codes, np.arange(count), np.zeros(count, np.int64))
+        count = min(_SAMPLES, len(self.held_out_codes))
+        batch = batch_of(self.held_out_codes, np.arange(count), np.zeros(count, np.int64))
         condition = batch.condition.to(device).unflatten(1, self.spec.grid)
         maps = self.map_encoder.decode(condition)
         drawn = draw(model, condition, self.spec.grid, settings, progress=progress)
@@ -285,6 +285,7 @@ class TransformerExperiment(Experiment):
                 "step": step,
                 "data": self.data_name,
                 "images": len(self.train_codes),
+                "validation_images": len(self.held_out_codes),
                 "weights": "average" if self.average is not None else "last",
                 "validation": dict(validation),
             },
@@ -347,7 +348,7 @@ def describe(experiment: TransformerExperiment, out: Path, start: int) -> list[t
     """The header of a run: names and values for people."""
     config, settings, spec = experiment.config, experiment.config.train_transformer, experiment.spec
     parameters = sum(p.numel() for p in experiment.prior.parameters()) / 1e6
-    train, held_out = experiment.train_codes, experiment.validation_codes
+    train, held_out = experiment.train_codes, experiment.held_out_codes
     condition = f"{spec.condition_size} classes" if spec.condition == "class" else config.condition.kind
     if spec.condition == "codes":
         condition += f", {spec.cells} codes of {spec.condition_size} before those of the image"
