@@ -5,7 +5,6 @@ The file names nothing outside itself, neither pictures nor fonts nor scripts, a
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -22,6 +21,7 @@ from PIL import Image
 
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, reserved, write_text
+from vqgan_cli.core.pages.document import data_url, document
 
 __all__ = [
     "METRICS_FILE",
@@ -44,19 +44,6 @@ _SHOWN_SIDE = 256
 
 # Dark blue, green, yellow: even in lightness, and told apart without red and green.
 _COLORS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float64)
-
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #8886; }
-table { border-collapse: collapse; margin: .8rem 0; }
-th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #8883; vertical-align: top; }
-th { font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; }
-figure { margin: 0; } figure img { image-rendering: pixelated; max-width: 100%; display: block; }
-figcaption { font-size: .85rem; max-width: 34rem; white-space: pre-line; overflow-wrap: anywhere; }
-pre { overflow-x: auto; font-size: .8rem; }
-"""
 
 
 @dataclass(frozen=True)
@@ -144,15 +131,7 @@ def report_html(title: str, sections: Sequence[Section], metrics: str) -> str:
         f"<h2>All figures</h2><details><summary>as in {METRICS_FILE}</summary>"
         f"<pre>{html.escape(metrics, quote=False)}</pre></details>"
     )
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    return document(title, body)
 
 
 def heat_map(values: npt.NDArray[Any], bounds: tuple[float, float] | None = None) -> UInt8:
@@ -197,8 +176,8 @@ def _picture(picture: Picture) -> str:
     scale = max(1, _SHOWN_SIDE // max(height, width))
     buffer = io.BytesIO()
     Image.fromarray(picture.image).save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
+    source = data_url(buffer.getvalue(), "image/png")
     return (
-        f'<figure><img width="{width * scale}" height="{height * scale}" alt="" src="data:image/png;base64,{data}">'
+        f'<figure><img width="{width * scale}" height="{height * scale}" alt="" src="{source}">'
         f"<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
     )
