@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vqgan_cli.core.batching import Background, full_batches, one_late, prefetch
+from vqgan_cli.core.batching import Background, beside, full_batches, in_turns, one_late, prefetch
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 8])
@@ -78,8 +78,42 @@ def test_prefetch_works_ahead() -> None:
     assert list(results) == [1, 2]
 
 
-def test_prefetch_raises_where_the_result_would_have_come() -> None:
-    results = prefetch(lambda item: 1 // (item - 2), range(5), threads=2, ahead=4)
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 20])
+def test_in_turns_works_only_while_it_is_waited_for(count: int) -> None:
+    """Oracle: the built-in ``map``; and when one is used, all of its turn are finished, and none of the next began."""
+    began: list[int] = []
+    ended: list[int] = []
+
+    def work(item: int) -> int:
+        began.append(item)
+        time.sleep(0.01 if item % 4 == 0 else 0)
+        ended.append(item)
+        return item * item
+
+    for place, result in enumerate(in_turns(work, range(count), threads=3, at_once=8)):
+        assert result == place * place
+        turn = min(count, place - place % 8 + 8)
+        assert sorted(began) == sorted(ended) == list(range(turn))
+    assert len(ended) == count
+
+
+@pytest.mark.parametrize(("device", "at_once"), [("cpu", True), ("cuda", False)])
+def test_only_a_network_on_the_cpu_takes_turns(device: str, at_once: bool) -> None:
+    """A CPU's results come when all of them are there; others' come while the last one waits for what comes after."""
+    used = threading.Event()
+
+    def work(item: int) -> bool:
+        return used.wait(0.3) if item == 3 else True
+
+    results = beside(device, work, range(4), ahead=3 + at_once)
+    next(results)
+    used.set()
+    assert [next(results) for _ in range(3)] == [True, True, not at_once]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_an_error_comes_where_the_result_would_have_come(device: str) -> None:
+    results = beside(device, lambda item: 1 // (item - 2), range(5), ahead=4)
     assert [next(results), next(results)] == [-1, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -6,13 +6,13 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["THREADS", "Background", "full_batches", "one_late", "prefetch"]
+__all__ = ["THREADS", "Background", "beside", "full_batches", "in_turns", "one_late", "prefetch"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,6 +39,40 @@ def prefetch(function: Callable[[T], R], items: Iterable[T], *, threads: int, ah
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_turns(function: Callable[[T], R], items: Iterable[T], *, threads: int, at_once: int) -> Iterator[R]:
+    """``map`` on threads, in order, ``at_once`` results at a time; no thread works while the caller uses them.
+
+    For a caller that keeps all cores busy itself, as a network on a CPU does: a thread beside it takes a core from one
+    of the network's threads, for which all others wait.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        while group := list(itertools.islice(waiting, at_once)):
+            futures = [pool.submit(function, item) for item in group]
+            try:
+                wait(futures)
+                for future in futures:
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+
+def beside(device: str, function: Callable[[T], R], items: Iterable[T], *, ahead: int) -> Iterator[R]:
+    """``map`` for what reads images that a network on a device then takes: in turns with one on the CPU, at the same
+    time as others.
+
+    Args:
+        device: its type, such as ``cuda``.
+        function: reads one.
+        items: what to read.
+        ahead: results in memory at a time.
+    """
+    if device == "cpu":
+        return in_turns(function, items, threads=THREADS, at_once=ahead)
+    return prefetch(function, items, threads=THREADS, ahead=ahead)
 
 
 def one_late(items: Iterable[T]) -> Iterator[T]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from vqgan_cli.core.batching import THREADS, prefetch
+from vqgan_cli.core.batching import beside
 from vqgan_cli.core.data.opening import open_source
 from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
@@ -18,6 +18,8 @@ from vqgan_cli.core.model_info import ModelInfo
 from vqgan_cli.core.sizes import nearest_multiples
 
 __all__ = ["Prepared", "TokenizerInputs", "open_inputs", "utf8"]
+
+_AHEAD = 2**22  # pixels that may be in memory, 12 MB
 
 
 class Prepared(NamedTuple):
@@ -83,9 +85,16 @@ class TokenizerInputs:
         image, resized = cover_crop(image, *size)
         return Prepared(index, source.finish(image), original, resized)
 
-    def read(self, indices: Iterable[int], *, ahead: int) -> Iterator[Prepared]:
-        """Prepare images on threads, in order, at most ``ahead`` of them in advance."""
-        yield from prefetch(self.prepare, indices, threads=THREADS, ahead=ahead)
+    def read(self, indices: Iterable[int], *, batch: int, device: str = "cpu") -> Iterator[Prepared]:
+        """Prepare images on threads, in order.
+
+        Args:
+            indices: of the images.
+            batch: images that are used together; some batches are in memory at a time.
+            device: type of the device that uses them, see `vqgan_cli.core.batching.beside`.
+        """
+        fitting = 1 if self.size is None else _AHEAD // (self.size[0] * self.size[1])
+        return beside(device, self.prepare, indices, ahead=max(4 * batch, fitting))
 
 
 def open_inputs(

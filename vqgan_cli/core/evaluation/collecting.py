@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vqgan_cli.core.batching import full_batches, prefetch
+from vqgan_cli.core.batching import beside, full_batches
 from vqgan_cli.core.errors import DataError, ImageError
 from vqgan_cli.core.evaluation.features import FeatureNetwork
 from vqgan_cli.core.evaluation.image_sets import ImageSet
@@ -83,10 +82,7 @@ def collect_features(
             return index, None, error.reason
 
     def readable() -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        threads = min(8, os.cpu_count() or 1)
-        for index, image, reason in prefetch(
-            prepare, range(len(images)), threads=threads, ahead=4 * batch_size
-        ):
+        for index, image, reason in beside(device.type, prepare, range(len(images)), ahead=4 * batch_size):
             if image is None:
                 reporter.warning(f"skipped {images.image_name(index)!r}: {reason}")
                 failed.append((images.image_name(index), reason))

@@ -133,7 +133,7 @@ def _encode_pending(
     sizes: dict[int, Prepared] = {}
 
     def readable() -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        for item in inputs.read(pending, ahead=4 * batch_size):
+        for item in inputs.read(pending, batch=batch_size, device=device.type):
             if stop.pending():
                 return
             if item.pixels is None:
@@ -153,7 +153,11 @@ def _encode_pending(
             return tokenizer.encode(images.contiguous(memory_format=torch.channels_last))
 
     def encoded_batches() -> Iterator[tuple[list[int], torch.Tensor]]:
-        for indices, batch in prefetch(as_batch, full_batches(readable(), batch_size), threads=1, ahead=1):
+        groups = full_batches(readable(), batch_size)
+        on_cpu = device.type == "cpu"
+        for indices, batch in (
+            map(as_batch, groups) if on_cpu else prefetch(as_batch, groups, threads=1, ahead=1)
+        ):
             if stop.pending():
                 return
             images = to_input(batch, tokenizer, device)

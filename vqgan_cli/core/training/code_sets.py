@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqgan_cli.core.batching import THREADS, prefetch
+from vqgan_cli.core.batching import beside
 from vqgan_cli.core.cache import cache_root
 from vqgan_cli.core.condition import MapEncoder
 from vqgan_cli.core.data.codes import check_fingerprint, open_codes
@@ -237,6 +237,7 @@ class _Encoder:
 
     def __init__(self, tokenizer: Tokenizer, map_encoder: MapEncoder | None, folder: Path) -> None:
         self.folder = folder
+        self.device = next(tokenizer.parameters()).device.type
         self._tokenizer = tokenizer
         self._map_encoder = map_encoder
 
@@ -288,7 +289,7 @@ def _encode(
         return index, squares
 
     def squares() -> Iterator[tuple[Array, Array | None]]:
-        for index, found in prefetch(read, map(int, indices), threads=THREADS, ahead=2 * batch_size):
+        for index, found in beside(encoder.device, read, map(int, indices), ahead=2 * batch_size):
             stop.require_going(_NOTHING_KEPT)
             if isinstance(found, str):
                 reporter.warning(f"skipped {source.key(index)!r}: {found}")

@@ -1,4 +1,4 @@
-"""Encoding a folder of image files: reading and computing at the same time."""
+"""Encoding a folder of image files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def io_works(subject: Subject, settings: BenchSettings) -> Iterator[Work]:
                     subject.tokenizer.encode(ready).cpu()
 
         def reading() -> None:
-            for _ in inputs.read(range(count), ahead=4 * batch):
+            for _ in inputs.read(range(count), batch=batch):
                 pass
 
         yield Work(
