@@ -26,6 +26,7 @@ from vqgan_cli.cli.help_text import use_docstrings
 from vqgan_cli.cli.import_ import import_
 from vqgan_cli.cli.info import info
 from vqgan_cli.cli.options import DEBUG_VARIABLE, Debug, Quiet
+from vqgan_cli.cli.report import report
 from vqgan_cli.cli.study import study
 from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
@@ -55,6 +56,7 @@ app.command()(export)
 app.command()(bench)
 app.command()(study)
 app.command()(info)
+app.command()(report)
 app.command()(synthetic)
 for each in (app, evaluate.app, models.app, presets.app):
     use_docstrings(each)

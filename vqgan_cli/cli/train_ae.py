@@ -156,6 +156,7 @@ def train_ae(
     )
     report_model(result, json=json, reporter=reporter)
     reporter.info(f"reconstructions: {run / 'samples'}")
+    reporter.info(f"report: {run / 'report.html'}")
     reporter.info(
         f"next: vqgan encode IMAGES -o codes.npy --ae {shlex.quote(str(run))}, then vqgan decode codes.npy -o out/"
     )

@@ -185,6 +185,7 @@ def train_transformer(
     )
     report_model(result, json=json, reporter=reporter)
     reporter.info(f"samples: {run / 'samples'}")
+    reporter.info(f"report: {run / 'report.html'}")
     reporter.info(f"next: vqgan generate --model {shlex.quote(str(run))} -n 8 -o samples/")
     report_failures(result, reporter)
 

@@ -17,7 +17,15 @@ from vqgan_cli import __version__
 from vqgan_cli.core.models.torchvision_compat import torchvision_mismatch
 from vqgan_cli.core.pretrained import cached_weights
 
-__all__ = ["OPTIONAL_PACKAGES", "DeviceFacts", "SystemFacts", "WeightsFacts", "describe_system"]
+__all__ = [
+    "OPTIONAL_PACKAGES",
+    "DeviceFacts",
+    "SystemFacts",
+    "WeightsFacts",
+    "describe_system",
+    "device_facts",
+    "installed_versions",
+]
 
 _PACKAGES = (
     "torch",
@@ -87,7 +95,7 @@ def describe_system() -> SystemFacts:
     problems: list[str] = []
     devices = [_cpu(), *_cuda(problems), *_mps()]
     return SystemFacts(
-        versions=_versions(),
+        versions=installed_versions(),
         devices=devices,
         weights=_weights(problems),
         weights_folder=Path(torch.hub.get_dir()) / "checkpoints",
@@ -95,7 +103,15 @@ def describe_system() -> SystemFacts:
     )
 
 
-def _versions() -> dict[str, str | None]:
+def device_facts(device: torch.device) -> DeviceFacts:
+    """What is known of a device that is there."""
+    if device.type == "cuda":
+        return _cuda([])[device.index or 0]
+    return _mps()[0] if device.type == "mps" else _cpu()
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Versions of this program, of Python, the platform, and the packages that matter; None: not installed."""
     found: dict[str, str | None] = {
         "vqgan": __version__,
         "python": platform.python_version(),

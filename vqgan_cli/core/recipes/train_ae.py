@@ -16,6 +16,7 @@ from vqgan_cli.core.data.training_sets import TrainingSets, found_classes, open_
 from vqgan_cli.core.errors import WeightsError
 from vqgan_cli.core.pretrained import load_perceptual
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.run_report.live import keep_report
 from vqgan_cli.core.training.autoencoder_experiment import AutoencoderExperiment, describe
 from vqgan_cli.core.training.loop import restore_random_state, train
 from vqgan_cli.core.training.resume import check_resumable
@@ -92,6 +93,7 @@ def _train(
         pin_memory=accelerator.device.type == "cuda",
     )
     session.begin(config, settings.steps, start, options, reporter)
+    keep_report(session.run, reporter)
     reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     outcome = train(
         experiment,

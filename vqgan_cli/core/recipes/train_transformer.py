@@ -15,6 +15,7 @@ from vqgan_cli.core.data.sampler import SeededBatchSampler
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.run_report.live import keep_report
 from vqgan_cli.core.training.code_batches import code_batches
 from vqgan_cli.core.training.loop import restore_random_state, train
 from vqgan_cli.core.training.prior_data import (
@@ -139,6 +140,7 @@ def _train(
         if session.run is not None and used is not None and not (options.out / name).exists():
             with staged_file(options.out / name) as staging:  # so that the run depends on no other
                 shutil.copyfile(used.path, staging)
+    keep_report(session.run, reporter)
     reporter.facts(f"train-transformer: {config.name}", describe(experiment, options.out, start))
     sampler = SeededBatchSampler(
         len(train_codes),

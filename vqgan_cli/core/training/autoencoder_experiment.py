@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 
@@ -67,6 +69,7 @@ class AutoencoderExperiment(Experiment):
         self.trainer = AutoencoderTrainer(accelerator, self.networks, settings)
         self.average = WeightAverage(tokenizer, settings.ema_decay) if settings.ema_decay > 0 else None
         self.usage = CodebookUsage(tokenizer.codebook_size, accelerator.device)
+        self.validation_usage = CodebookUsage(tokenizer.codebook_size, accelerator.device)
         self.failures = ReadFailures()
         self.samples_seen = 0
         self.samples_per_step = 0
@@ -123,6 +126,7 @@ class AutoencoderExperiment(Experiment):
 
     def validate(self, stop: StopRequest) -> dict[str, float]:
         """Reconstruction metrics on the validation images, each process on its share."""
+        self.validation_usage = CodebookUsage(len(self.usage.counts), self.accelerator.device)
         return validate_tokenizer(
             self.model,
             self.sets.validation,
@@ -132,7 +136,12 @@ class AutoencoderExperiment(Experiment):
             batch_size=self.config.train_ae.batch_size,
             accelerator=self.accelerator,
             stop=stop,
+            usage=self.validation_usage,
         )
+
+    def validation_codes(self) -> npt.NDArray[np.int64] | None:
+        """How often the newest validation used each code, [K]."""
+        return self.validation_usage.counts.cpu().numpy()
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """By the reconstruction loss, perceptual term included."""

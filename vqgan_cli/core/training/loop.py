@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -18,6 +20,7 @@ from vqgan_cli.core.errors import DivergedError, MemoryLimitError
 from vqgan_cli.core.memory import is_out_of_memory
 from vqgan_cli.core.reporting import Progress, Reporter
 from vqgan_cli.core.training.checkpoints import Checkpoint, save
+from vqgan_cli.core.training.code_counts import CodeCounts, write_code_counts
 from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_gb
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.stopping import StopRequest
@@ -95,6 +98,10 @@ class Experiment(ABC):
         """Metrics of the model that would be saved; may end early when asked to stop."""
 
     @abstractmethod
+    def validation_codes(self) -> npt.NDArray[np.int64] | None:
+        """How often the newest validation used each code, [K]; None where that is not counted."""
+        return None
+
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """Whether a validation is better than the best so far."""
 
@@ -287,7 +294,8 @@ class _Loop:
         if self.skipped_in_a_row:
             values["skipped_in_a_row"] = self.skipped_in_a_row
         if self.run is not None:
-            self.run.log(self.step, {name: _finite(value) for name, value in values.items()})
+            with self.clock.paused():
+                self.run.log(self.step, {name: _finite(value) for name, value in values.items()})
         self.accelerator.log(values, step=self.step)
         progress.update(self.step, {name: f"{value:.4g}" for name, value in values.items()})
 
@@ -313,7 +321,11 @@ class _Loop:
             self.gather()
         if self.run is None:
             return
-        self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
+        counts = self.experiment.validation_codes()
+        if counts is not None:
+            write_code_counts(self.run.path, CodeCounts(self.step, counts))
+        with self.clock.paused():
+            self.run.log(self.step, {f"validation/{name}": _finite(value) for name, value in result.items()})
         if improved:
             self.experiment.save_model(self.run.path / "best.safetensors", self.step, result)
 

@@ -21,6 +21,7 @@ from vqgan_cli.core.training.checkpoints import (
     discard_after,
     load_newest,
 )
+from vqgan_cli.core.training.environment import record_session
 from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
@@ -97,6 +98,7 @@ class Session:
             for path in discard_after(self.run.checkpoints, start):
                 reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
             self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
+            record_session(self.run.path, self.accelerator, start)
         if options.trackers:  # they write into the run folder, so it must be ours first
             self.accelerator.wait_for_everyone()
             self.accelerator.init_trackers("vqgan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,18 @@ from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.training.checkpoints import checkpoint_folders, step_of, verify
 from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
 
-__all__ = ["CheckpointFacts", "RunFacts", "SavedModel", "describe_run", "is_run"]
+__all__ = [
+    "CheckpointFacts",
+    "RunFacts",
+    "SavedModel",
+    "describe_run",
+    "is_run",
+    "is_validation",
+    "log_records",
+    "read_config",
+    "read_state",
+    "stage_of",
+]
 
 
 @dataclass(frozen=True)
@@ -87,23 +99,17 @@ def is_run(folder: Path) -> bool:
 
 def describe_run(folder: Path) -> RunFacts:
     """Read a run folder, also while a process writes to it; what is damaged is described, not raised."""
-    # The lock first: a run that ends meanwhile has written its last status before it lets go of the lock.
-    in_use = _in_use(folder)
     problems: list[str] = []
-    config: ExperimentConfig | None = None
-    if (folder / "config.yaml").is_file():
-        try:
-            config = resolve(str(folder / "config.yaml"))
-        except VqganError as error:
-            problems.append(error.message)
-    status = _read_status(folder / "status.json", problems)
+    of_status: list[str] = []
+    state, status = read_state(folder, of_status)
+    config = read_config(folder, problems)
+    problems += of_status
     training, validation = _read_log(folder / "log.jsonl")
     checkpoints = _checkpoints(folder / "checkpoints")
     models = [
         _saved_model(path) for path in (folder / MODEL_FILE, folder / "best.safetensors") if path.exists()
     ]
-    state = _state(status.get("state", ""), in_use=in_use)
-    stage = "train-transformer" if (folder / TOKENIZER_FILE).is_file() else "train-ae"
+    stage = stage_of(folder)
     steps = status.get("steps")
     if config:
         steps = (config.train_transformer if stage == "train-transformer" else config.train_ae).steps
@@ -124,6 +130,30 @@ def describe_run(folder: Path) -> RunFacts:
         problems=problems,
         next=_next(folder, stage, state, status, checkpoints, config),
     )
+
+
+def stage_of(folder: Path) -> str:
+    """``train-ae`` or ``train-transformer``, the command that made a run folder."""
+    return "train-transformer" if (folder / TOKENIZER_FILE).is_file() else "train-ae"
+
+
+def read_config(folder: Path, problems: list[str]) -> ExperimentConfig | None:
+    """The config of a run; None where there is none, or it cannot be read, which is added to the problems."""
+    if not (folder / "config.yaml").is_file():
+        return None
+    try:
+        return resolve(str(folder / "config.yaml"))
+    except VqganError as error:
+        problems.append(error.message)
+        return None
+
+
+def read_state(folder: Path, problems: list[str]) -> tuple[str, dict[str, Any]]:
+    """`RunFacts.state` and `RunFacts.status`; what cannot be read is added to the problems."""
+    # The lock first: a run that ends meanwhile has written its last status before it lets go of the lock.
+    in_use = _in_use(folder)
+    status = _read_status(folder / "status.json", problems)
+    return _state(status.get("state", ""), in_use=in_use), status
 
 
 class _Status(BaseModel):
@@ -155,12 +185,10 @@ def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The newest training and validation lines, the latter's keys without their prefix."""
-    training: dict[str, Any] = {}
-    validation: dict[str, Any] = {}
+def log_records(path: Path) -> Iterator[dict[str, float | str | None]]:
+    """The lines of a run's log that can be read, in order; none where there is no log."""
     if not path.is_file():
-        return training, validation
+        return
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
@@ -169,10 +197,23 @@ def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 int(record["step"])
             except (ValueError, LookupError, RecursionError, TypeError, OverflowError):
                 continue  # the line that a process is writing, or was when it died
-            if any(name.startswith("validation/") for name in record):
-                validation = {name.removeprefix("validation/"): value for name, value in record.items()}
-            else:
-                training = record
+            yield record
+
+
+def is_validation(record: Mapping[str, Any]) -> bool:
+    """Whether a line of the log is one of a validation."""
+    return any(name.startswith("validation/") for name in record)
+
+
+def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest training and validation lines, the latter's keys without their prefix."""
+    training: dict[str, Any] = {}
+    validation: dict[str, Any] = {}
+    for record in log_records(path):
+        if is_validation(record):
+            validation = {name.removeprefix("validation/"): value for name, value in record.items()}
+        else:
+            training = record
     return training, validation
 
 

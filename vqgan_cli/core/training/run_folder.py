@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -46,6 +46,7 @@ class RunFolder:
 
     Attributes:
         state: the last status that was written through this object; empty before the first.
+        watcher: called after each status and each line of the log, with whether that was a status.
 
     Raises:
         OutputError: the folder cannot be written, is not empty and not to be continued, or another process uses it.
@@ -54,6 +55,7 @@ class RunFolder:
     def __init__(self, path: Path, *, resume: bool = False, force: bool = False) -> None:
         self.path = path
         self.state = ""
+        self.watcher: Callable[[bool], None] = lambda is_status: None
         self._replaced: list[Path] = []
         self._log: TextIO | None = None
         require_writable_folder(path)
@@ -121,6 +123,7 @@ class RunFolder:
         record = {"state": state, "time": _now(), "pid": os.getpid(), **details}
         write_text(self.path / "status.json", json.dumps(record, indent=2) + "\n")
         self.state = state
+        self.watcher(True)
 
     def read_status(self) -> dict[str, Any]:
         """The last status, or an empty dict."""
@@ -138,6 +141,7 @@ class RunFolder:
             self._log.flush()
         except OSError as error:
             raise OutputError(f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}") from error
+        self.watcher(False)
 
     def rewind_log(self, step: int, validated: int) -> None:
         """Drop what a resumed run writes again: the lines after ``step``, those of validations after ``validated``."""

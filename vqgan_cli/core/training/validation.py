@@ -34,8 +34,11 @@ def validate_tokenizer(
     batch_size: int,
     accelerator: Accelerator,
     stop: StopRequest,
+    usage: CodebookUsage,
 ) -> dict[str, float]:
     """Means over all validation images, shared among the processes.
+
+    ``usage`` is new, and has the counts of all processes afterwards.
 
     Returns:
         For pictures ``l1``, ``psnr`` (dB), ``ssim``, ``perceptual`` if there is a network; for label maps
@@ -45,7 +48,6 @@ def validate_tokenizer(
     device = accelerator.device
     was_training = tokenizer.training
     tokenizer.eval()
-    usage = CodebookUsage(tokenizer.codebook_size, device)
     means = RunningMeans(
         [*_metrics_of(kind), *(["perceptual"] if perceptual is not None else []), "loss"], device
     )
