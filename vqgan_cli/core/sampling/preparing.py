@@ -5,6 +5,7 @@ from __future__ import annotations
 from vqgan_cli.core.device import DTYPES
 from vqgan_cli.core.models.priors import Prior
 from vqgan_cli.core.models.priors.packed import pack
+from vqgan_cli.core.models.priors.transformer import TransformerPrior
 
 __all__ = ["prepare_to_draw"]
 
@@ -22,3 +23,5 @@ def prepare_to_draw(prior: Prior, precision: str) -> None:
     """
     prior.to(DTYPES[precision])
     pack(prior)
+    if isinstance(prior, TransformerPrior):
+        prior.records_steps = True

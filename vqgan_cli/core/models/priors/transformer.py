@@ -11,17 +11,24 @@ from torch import Tensor
 
 from vqgan_cli.core.models.priors.attention import KVCache
 from vqgan_cli.core.models.priors.base import Prior, Sequences
+from vqgan_cli.core.models.priors.replay import Step, recorded
 
 __all__ = ["TransformerPrior"]
+
+_SOON = 16  # steps that a sequence makes before recording one, which takes as long as some ten, is worth it
 
 
 class TransformerPrior(Prior):
     """A decoder-only transformer over [condition tokens, image codes in sequence order].
 
     Sequence position C + k holds the k-th image code; the output at C + k - 1 gives the logits of the k-th code.
+
+    Attributes:
+        records_steps: whether long sequences on a GPU replay a CUDA graph, for which weights must stay where they are.
     """
 
     keeps: ClassVar[bool] = True
+    records_steps: bool = False
 
     @abstractmethod
     def hidden(
@@ -70,6 +77,8 @@ class _CachedSequences(Sequences):
         rows: Tensor | None = None,
     ) -> None:
         self._prior, self._condition, self._cache, self._rows = prior, condition, cache, rows
+        self._steps = 0
+        self._recorded: Step | None = None
 
     def prefix(self, codes: Tensor, lengths: Tensor) -> Tensor:
         cache = self._cache
@@ -80,8 +89,17 @@ class _CachedSequences(Sequences):
         return self._prior.logits(hidden[rows, lengths + self._prior.spec.condition_length - 1])
 
     def step(self, codes: Tensor, place: int | Tensor) -> Tensor:
-        assert self._cache is not None
         start = place + self._prior.spec.condition_length
+        self._steps += 1
+        if self._steps <= _SOON or codes.device.type != "cuda" or not self._prior.records_steps:
+            return self._step(codes, start)
+        positions = start if isinstance(start, Tensor) else torch.full_like(codes, start)
+        if self._recorded is None:
+            self._recorded = recorded(self._step, codes, positions)
+        return self._recorded(codes, positions)
+
+    def _step(self, codes: Tensor, start: int | Tensor) -> Tensor:
+        assert self._cache is not None
         return self._prior.logits(self._prior.hidden(codes[:, None], None, start, self._cache)[:, 0])
 
     def gathered(self, parts: Sequence[tuple[Sequences, Tensor]]) -> Sequences:
