@@ -67,5 +67,5 @@ def test_an_import_of_strange_names_stays_one_table(tmp_path: Path) -> None:
 
 def test_many_classes_are_counted(tmp_path: Path) -> None:
     text = card(tmp_path, classes=[f"class {n}" for n in range(1000)])
-    assert "| classes | 1000: class 0, class 1," in text
+    assert "| classes | 1000: class 0; class 1;" in text
     assert "class 19 and 980 more |" in text

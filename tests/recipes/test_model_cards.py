@@ -43,7 +43,7 @@ def test_training_writes_a_card_of_what_was_done(vqgan: Vqgan, photos: Path, tmp
     assert sum(parameter_counts(info).values()) == total
     assert table(card, "Architecture")["parameters"].startswith(f"{total:,} (")
     training = table(card, "Training")
-    assert (training["data"], training["images"], training["classes"]) == ("train", "10", "2: cat, dog")
+    assert (training["data"], training["images"], training["classes"]) == ("train", "10", "2: cat; dog")
     assert training["steps"] == "5 of 5"
     assert training["weights"] == "running average, decay 0.5"
     assert "adaptive GAN 0.1 from step 3" in training["loss"]
@@ -51,7 +51,7 @@ def test_training_writes_a_card_of_what_was_done(vqgan: Vqgan, photos: Path, tmp
     validation = status(tmp_path / "out")["validation"]
     assert figures["PSNR (dB)"] == f"{validation['psnr']:.4g}"
     assert len(figures) - 1 == len(validation)
-    assert "Measured at step 5 on 4 held-out images of val" in card
+    assert "the last validation up to step 5, on the centres of 4 held-out images of val" in card
     assert info.fingerprint in card
     assert str(photos) not in card
     assert str(tmp_path) not in card

@@ -86,7 +86,7 @@ def _summary(info: ModelInfo) -> str:
         what = "images" if config.data.kind == "image" else f"{config.data.kind} maps"
         return f"A tokenizer of {what} ({tokenizer.quantizer.kind} quantizer): to a grid of integers and back, {codes}."
     condition = {"none": "without a condition", "class": "by class"}.get(
-        config.condition.kind, f"by {config.condition.kind}"
+        config.condition.kind, f"by {config.condition.kind} maps"
     )
     return (
         f"A model that draws images {condition}: a prior ({config.transformer.kind}) over the codes of a tokenizer "
@@ -97,6 +97,8 @@ def _summary(info: ModelInfo) -> str:
 def _architecture(info: ModelInfo) -> Rows:
     config, tokenizer = info.config, info.config.tokenizer
     side, f = config.data.size, tokenizer.downsampling
+    sides = ", ".join(map(str, tokenizer.attention_resolutions))
+    attention = f"attention where the side is {sides}" if sides else "no attention at a level"
     counts = parameter_counts(info)
     grid = prior_spec(info).grid if _is_transformer(info) else (side // f, side // f)
     rows = [
@@ -107,7 +109,7 @@ def _architecture(info: ModelInfo) -> Rows:
         (
             "encoder and decoder",
             f"{tokenizer.channels} channels x {list(tokenizer.channel_multipliers)}, {tokenizer.res_blocks} residual "
-            f"blocks per level, attention at {list(tokenizer.attention_resolutions) or 'no'} level",
+            f"blocks per level, {attention}",
         ),
     ]
     if _is_transformer(info):
@@ -147,7 +149,7 @@ def _training(info: ModelInfo) -> list[str]:
     classes = [_plain(str(name)) for name in names]
     if classes:
         more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
-        rows.append(("classes", f"{len(classes)}: {', '.join(classes[:_CLASSES_SHOWN])}{more}"))
+        rows.append(("classes", f"{len(classes)}: {'; '.join(classes[:_CLASSES_SHOWN])}{more}"))
     rows += training_rows(info, transformer=_is_transformer(info))
     return ["## Training\n\n" + _table(rows)]
 
@@ -160,7 +162,8 @@ def _figures(info: ModelInfo) -> list[str]:
         separate = info.config.data.validation_source
         on += f" of {_data_name(separate or info.provenance.get('data'))}"
         return [
-            f"## Figures\n\nMeasured at step {info.provenance.get('step')} on {on}, the centre of each.\n\n"
+            "## Figures\n\n"
+            f"Of the last validation up to step {info.provenance.get('step')}, on the centres of {on}.\n\n"
             + _table(rows, ("figure", "value"))
         ]
     entry = _published(info)

@@ -35,6 +35,8 @@ def training_rows(info: ModelInfo, *, transformer: bool) -> list[tuple[str, str]
     schedule: str = settings.schedule
     if settings.warmup_steps:
         schedule += f", {settings.warmup_steps:,} steps of warm-up"
+    if not transformer and config.train_ae.scale_learning_rate:
+        schedule += ", times the images of a step"
     rows = [
         ("steps", f"{info.provenance.get('step'):,} of {settings.steps:,}"),
         ("batch", f"{settings.batch_size} images x {settings.accumulate} micro-batches, per process"),
