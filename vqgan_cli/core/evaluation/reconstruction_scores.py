@@ -17,7 +17,7 @@ from vqgan_cli.core.evaluation.report import Section, Table
 from vqgan_cli.core.metrics.reconstruction import picture_distances
 from vqgan_cli.core.metrics.segmentation import SegmentationScores
 
-__all__ = ["DepthScores", "LabelScores", "PictureScores", "Scores", "scores_for"]
+__all__ = ["DepthScores", "LabelScores", "PictureScores", "Scores", "ValueScores", "scores_for"]
 
 Array = npt.NDArray[Any]
 
@@ -156,6 +156,21 @@ class DepthScores(Scores):
         return values if self._metres is None else values | {"depth_error_metres": error * self._metres}
 
 
+class ValueScores(Scores):
+    """Maps of one value per pixel, of which no more is known."""
+
+    rank = "mean_error"
+    higher_is_better = False
+    raw_bits = 16
+
+    def __init__(self) -> None:
+        self.labels = {"mean_error": "mean absolute error of values in [-1, 1]"}
+
+    def count(self, original: Array, decoded: Array) -> dict[str, float]:
+        """Over all pixels of an image."""
+        return {"mean_error": float(np.abs(original - decoded).mean())}
+
+
 def scores_for(
     map_kind: MapKind | None, classes: int, perceptual: nn.Module | None, perceptual_name: str
 ) -> Scores:
@@ -172,4 +187,6 @@ def scores_for(
     if map_kind is not None and map_form(map_kind.name) == "labels":
         ignored = map_kind.config.classes if map_kind.config.ignore_label is not None else None
         return LabelScores(classes, ignored)
+    if map_kind is not None and map_form(map_kind.name) == "value":
+        return ValueScores()
     return PictureScores(perceptual, perceptual_name)
