@@ -57,6 +57,10 @@ def test_wheel_holds_the_package_and_the_presets(wheel: Path) -> None:
     for name in preset_names():
         assert f"vqgan_cli/presets/{name}.yaml" in names
     assert "vqgan_cli/py.typed" in names
+    for name in ("pages/base.css", "run_report/charts.js", "run_report/page.css", "run_report/page.js"):
+        assert f"vqgan_cli/core/{name}" in names
+    for name in ("LICENSE", "README.md", "uPlot.iife.min.js", "uPlot.min.css"):
+        assert f"vqgan_cli/core/run_report/vendor/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "presets", "runs"))]
 

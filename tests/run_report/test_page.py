@@ -75,7 +75,7 @@ def parsed(text: str, tmp_path: Path) -> Page:
 def test_page_of_a_transformer(tmp_path: Path) -> None:
     text = page(read_run(write_run(tmp_path / "prior", prior=True)))
     charts = {chart["key"]: chart for chart in page_data(text)["charts"]}
-    assert {"nll", "bits", "accuracy", "gradient", "speed"} <= set(charts)
+    assert {"nll", "bits", "accuracy", "gradient", "code-speed"} <= set(charts)
     assert not {"loss", "pixels", "codebook"} & set(charts)
     assert [curve["label"] for curve in charts["bits"]["curves"]] == ["training", "validation"]
     assert "vqgan generate --model" in text

@@ -61,6 +61,8 @@ def _pair(training: str, validation: str) -> tuple[Line, Line]:
     return Line(training, "training"), Line(validation, "validation", validation=True)
 
 
+_WHILE = "While steps are made; validation, pictures and checkpoints are not counted."
+
 _CHARTS = (
     Chart(
         "loss",
@@ -227,9 +229,18 @@ _CHARTS = (
         "speed",
         "Optimisation and machine",
         "Speed",
-        "While steps are made; validation, pictures and checkpoints are not counted.",
-        (Line("images_per_second", "images"), Line("codes_per_second", "codes")),
-        "per second",
+        _WHILE,
+        (Line("images_per_second", "images"),),
+        "images per second",
+        log=None,
+    ),
+    Chart(
+        "code-speed",
+        "Optimisation and machine",
+        "Speed",
+        _WHILE,
+        (Line("codes_per_second", "codes"),),
+        "codes per second",
         log=None,
     ),
     Chart(

@@ -9,8 +9,9 @@ from pathlib import PurePath
 
 from vqgan_cli.core.run_report.chart_html import charts_html, run_page, toolbar_html
 from vqgan_cli.core.run_report.configuration import differing_keys
-from vqgan_cli.core.run_report.page import STATES, duration, figures_of, progress_html, table_html
+from vqgan_cli.core.run_report.page import STATES, duration, figures_of, progress_html
 from vqgan_cli.core.run_report.reading import RunRecord
+from vqgan_cli.core.run_report.tables import table_html
 
 __all__ = ["comparison"]
 
@@ -59,12 +60,9 @@ def _runs(runs: Sequence[RunRecord]) -> str:
 
 def _figures(runs: Sequence[RunRecord]) -> str:
     """Newest values, and below each the best one of its run."""
-    found = [{key: (label, last, best) for key, label, last, best in figures_of(run)} for run in runs]
-    labels = {key: label for each in found for key, (label, _, _) in each.items()}
-    rows = []
-    for key, label in labels.items():
-        values = [each.get(key) for each in found]
-        rows.append((label, *(f"{value[1]} (best {value[2]})" if value else "" for value in values)))
+    found = [{label: f"{last} (best {best})" for label, last, best in figures_of(run)} for run in runs]
+    labels = list(dict.fromkeys(label for each in found for label in each))
+    rows = [(label, *(each.get(label, "") for each in found)) for label in labels]
     if not rows:
         return "<p>No run has been validated yet.</p>"
     return table_html(("newest value, and the best at its step", *(run.name for run in runs)), rows)
@@ -85,7 +83,7 @@ def _pictures(runs: Sequence[RunRecord]) -> str:
             continue
         frame = run.frames[-1]
         figures.append(
-            f'<figure><img class="frame" width="{frame.width}" height="{frame.height}" '
+            f'<figure><img class="frame" {frame.size_on_screen} '
             f'alt="Newest picture of {html.escape(run.name)}, step {frame.step:,}." src="{frame.source}">'
             f'<figcaption><span class="swatch c{number % 10}"></span>{html.escape(run.name)}, '
             f"step {frame.step:,}</figcaption></figure>"

@@ -10,6 +10,7 @@ from typing import Any
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import VqganError
 from vqgan_cli.core.presets import dump, preset_names, resolve
+from vqgan_cli.core.run_report.tables import table_html
 
 __all__ = ["changed_keys", "config_html", "differing_keys"]
 
@@ -50,11 +51,14 @@ def config_html(config: ExperimentConfig) -> str:
     elif not changed:
         note = f"Exactly the preset {config.name}."
     else:
-        keys = "key differs" if len(changed) == 1 else "keys differ"
-        note = f"{len(changed)} {keys} from the preset {config.name}: marked, with the preset's value behind."
+        differ = "key differs" if len(changed) == 1 else "keys differ"
+        note = f"{len(changed)} {differ} from the preset {config.name}; marked below."
     lines = [_marked(key, line, changed or {}) for key, line in _lines(dump(config))]
+    ours = _flat(config.model_dump(mode="json"))
+    rows = [(key, _text(ours[key]), _text(value)) for key, value in (changed or {}).items()]
+    table = table_html(("key", "this run", "preset"), rows) if rows else ""
     return (
-        f'<p>{html.escape(note)}</p>\n<pre class="config" tabindex="0" role="region" aria-label="Config">'
+        f'<p>{html.escape(note)}</p>\n{table}\n<pre class="config" tabindex="0" role="region" aria-label="Config">'
         + "\n".join(lines)
         + "</pre>"
     )

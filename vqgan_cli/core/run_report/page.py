@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vqgan_cli.core.evaluation.figures import shown
@@ -12,6 +11,7 @@ from vqgan_cli.core.run_report.codebook import codebook_html
 from vqgan_cli.core.run_report.commands import next_commands
 from vqgan_cli.core.run_report.configuration import config_html
 from vqgan_cli.core.run_report.reading import RunRecord
+from vqgan_cli.core.run_report.tables import table_html
 
 __all__ = ["STATES", "duration", "figures_of", "page", "progress_html"]
 
@@ -76,8 +76,8 @@ def duration(seconds: float) -> str:
     return f"{total} s"
 
 
-def figures_of(run: RunRecord) -> list[tuple[str, str, str, str]]:
-    """The figures that a run is judged by: key, name with its unit, newest value, and the best one with its step."""
+def figures_of(run: RunRecord) -> list[tuple[str, str, str]]:
+    """The figures that a run is judged by: name with its unit, newest value, and the best one with its step."""
     found = []
     for key, (name, unit, greatest) in _FIGURES.items():
         curve = run.curves.get(key)
@@ -87,8 +87,10 @@ def figures_of(run: RunRecord) -> list[tuple[str, str, str, str]]:
         best = curve.extreme(greatest=greatest)
         if best is None:
             continue
+        if key == "validation/loss" and "loss" in run.curves:
+            unit = "nats per code"  # a likelihood, unlike that of a tokenizer
         label = f"{name} ({unit})" if unit else name
-        found.append((key, label, shown(curve.last()[1]), f"{shown(best[1])} at {best[0]:,}"))
+        found.append((label, shown(curve.last()[1]), f"{shown(best[1])} at {best[0]:,}"))
     return found
 
 
@@ -161,7 +163,7 @@ def _figures(run: RunRecord) -> str:
     tiles = [
         f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(last)}</dd>"
         f'<dd class="best">best {html.escape(best)}</dd></div>'
-        for _, label, last, best in figures_of(run)
+        for label, last, best in figures_of(run)
     ]
     return f'<dl class="tiles" aria-label="Newest figures">\n{"".join(tiles)}\n</dl>' if tiles else ""
 
@@ -181,7 +183,7 @@ def _pictures(run: RunRecord) -> str:
         notes.append("Reduced or stored with loss to keep this page small; samples/ has the originals.")
     last = len(run.frames) - 1
     frames = "\n".join(
-        f'<img class="frame" data-step="{frame.step}" width="{frame.width}" height="{frame.height}" '
+        f'<img class="frame" data-step="{frame.step}" {frame.size_on_screen} '
         f'alt="{html.escape(what)} Step {frame.step:,}." src="{frame.source}"{"" if index == last else " hidden"}>'
         for index, frame in enumerate(run.frames)
     )
@@ -251,19 +253,4 @@ def _all_figures(run: RunRecord) -> str:
     return (
         '<section id="figures">\n<h2>All figures</h2>\n<details><summary>newest, least and greatest values'
         f"</summary>\n{table}\n</details>\n</section>"
-    )
-
-
-def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain texts that scrolls where it is wider than the page."""
-    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
-    body = "\n".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{html.escape(columns[0])}">'
-        f"<table>\n<tr>{head}</tr>\n{body}\n</table></div>"
     )

@@ -26,6 +26,9 @@ _MAX_PNG, _MAX_JPEG = 100_000, 150_000
 """Bytes; a picture that is larger without loss is stored with loss."""
 
 _QUALITY = 85
+_SHOWN_WIDTH, _SHOWN_HEIGHT = 1100, 450
+"""Pixels on the screen to which smaller pictures are enlarged, by whole pixels."""
+
 _Item = TypeVar("_Item")
 _NAME = re.compile(r"step-(\d{8,15})\.png")
 
@@ -47,6 +50,12 @@ class Frame:
     width: int
     height: int
     reduced: bool
+
+    @property
+    def size_on_screen(self) -> str:
+        """Attributes of the picture's element."""
+        scale = max(1, min(_SHOWN_WIDTH // self.width, _SHOWN_HEIGHT // self.height))
+        return f'width="{self.width * scale}" height="{self.height * scale}"'
 
 
 class FrameReader:
