@@ -15,6 +15,7 @@
     ├── OutputError               exit 1   an output that cannot be written, or exists
     ├── DivergedError             exit 1   the loss stayed NaN or infinite
     ├── MemoryLimitError          exit 1   out of memory, with the flag to change
+    ├── TrackerError              exit 1   a tracker that cannot be started
     ├── LostProcessError          exit 1   of several processes, another one has ended
     └── StoppedError              exit 130 or 143, by the signal that stopped the work
 
@@ -40,6 +41,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "StoppedError",
+    "TrackerError",
     "UsageError",
     "VqganError",
     "WeightsError",
@@ -139,6 +141,10 @@ class DivergedError(VqganError):
 
 class MemoryLimitError(VqganError):
     """The device ran out of memory."""
+
+
+class TrackerError(VqganError):
+    """A service that was asked to track a run, and cannot be reached or does not know the user."""
 
 
 class LostProcessError(VqganError):

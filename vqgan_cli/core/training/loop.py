@@ -24,6 +24,7 @@ from vqgan_cli.core.training.code_counts import CodeCounts, write_code_counts
 from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_gb
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.trackers import log_picture
 
 __all__ = [
     "NO_IMPROVEMENT",
@@ -97,11 +98,11 @@ class Experiment(ABC):
     def validate(self, stop: StopRequest) -> dict[str, float]:
         """Metrics of the model that would be saved; may end early when asked to stop."""
 
-    @abstractmethod
     def validation_codes(self) -> npt.NDArray[np.int64] | None:
         """How often the newest validation used each code, [K]; None where that is not counted."""
         return None
 
+    @abstractmethod
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """Whether a validation is better than the best so far."""
 
@@ -341,7 +342,9 @@ class _Loop:
         with self.clock.paused():
             self.gather()
             if self.run is not None:
-                self.experiment.save_samples(self.run.samples / f"step-{self.step:08d}.png", self.stop)
+                path = self.run.samples / f"step-{self.step:08d}.png"
+                self.experiment.save_samples(path, self.stop)
+                log_picture(self.accelerator, path, self.step)
 
     def save_model(self) -> None:
         self.gather()

@@ -26,6 +26,7 @@ from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
 from vqgan_cli.core.training.stopping import StopRequest, stopped
+from vqgan_cli.core.training.trackers import start_trackers
 
 __all__ = [
     "RunOptions",
@@ -101,7 +102,7 @@ class Session:
             record_session(self.run.path, self.accelerator, start)
         if options.trackers:  # they write into the run folder, so it must be ours first
             self.accelerator.wait_for_everyone()
-            self.accelerator.init_trackers("vqgan")
+            start_trackers(self.accelerator, options.out, config, start)
 
 
 @contextmanager
