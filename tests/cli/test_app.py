@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,8 +170,12 @@ def test_progress_off_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     )
     done = failing(body, cwd=tmp_path)
     assert done.stdout == ""
+    assert "\r" not in done.stderr
+    assert "\x1b" not in done.stderr
     lines = done.stderr.splitlines()
-    assert [line.partition(",")[0] for line in lines[1:]] == [
+    stamp = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")
+    assert all(stamp.match(line) for line in lines[1:])
+    assert [stamp.sub("", line).partition(",")[0] for line in lines[1:]] == [
         "encode: 1/3 images",
         "encode: 2/3 images",
         "encode: 3/3 images",

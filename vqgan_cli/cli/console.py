@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -37,14 +38,20 @@ def json_data(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def info(message: str) -> None:
-    """A line on stderr; nothing with ``--quiet``."""
-    console.print(Text(message), soft_wrap=True)
+def info(message: str, *, time: bool = False) -> None:
+    """A line on stderr; nothing with ``--quiet``.
+
+    Args:
+        message: the line.
+        time: begin it with the local time, as a log wants it.
+    """
+    console.print(Text(_now() + message if time else message), soft_wrap=True)
 
 
-def warning(message: str) -> None:
-    """Something that the user should know and that does not stop the work."""
-    console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+def warning(message: str, *, time: bool = False) -> None:
+    """Something that the user should know and that does not stop the work; ``time`` as in `info`."""
+    stamp = _now() if time else ""
+    console.print(Text.assemble(stamp, ("warning: ", "bold yellow"), message), soft_wrap=True)
 
 
 def error(message: str, hint: str | None = None) -> None:
@@ -54,6 +61,10 @@ def error(message: str, hint: str | None = None) -> None:
         text.append_text(Text.assemble("\n", ("hint: ", "bold cyan"), hint))
     console.quiet = False
     console.print(text, soft_wrap=True)
+
+
+def _now() -> str:
+    return datetime.now().isoformat(" ", "seconds") + "  "
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, stdout: bool = False) -> None:

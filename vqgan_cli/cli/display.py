@@ -1,4 +1,4 @@
-"""The reporter that shows a recipe's work on stderr: live on a terminal, plain lines elsewhere."""
+"""The reporter that shows a recipe's work on stderr: live on a terminal, plain lines with the time elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from vqgan_cli.core.reporting import Progress, Reporter
 __all__ = ["ConsoleReporter", "is_main_process"]
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Off a terminal."""
+"""Off a terminal, at first; after 20 minutes a line a minute, so that the log of a week stays readable."""
+
+_CALMEST = 6.0
 
 
 def is_main_process() -> bool:
@@ -32,11 +34,12 @@ class ConsoleReporter(Reporter):
 
     def info(self, message: str) -> None:
         """A plain line."""
-        console.info(message)
+        # Lines that are indented belong to the one before.
+        console.info(message, time=not _live_terminal() and not message.startswith(" "))
 
     def warning(self, message: str) -> None:
         """A line that stands out."""
-        console.warning(message)
+        console.warning(message, time=not _live_terminal())
 
     def facts(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Names on the left, values on the right, below a title."""
@@ -47,14 +50,21 @@ class ConsoleReporter(Reporter):
 
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str, done: int = 0) -> Iterator[Progress]:
-        """A bar with the newest values below it, or a line every ten seconds."""
-        if console.console.is_terminal and not console.console.quiet:
+        """A bar with the newest values below it, or a line every so often."""
+        if _live_terminal() and not console.console.quiet:
             with _live(description, total, unit, done) as live:
                 yield live
         else:
             lines = _Lines(description, total, unit, done)
             yield lines
             lines.finish()
+
+
+def _live_terminal() -> bool:
+    """Whether stderr can show a line anew: FORCE_COLOR asks for colour in a file, not for a bar, and a dumb terminal
+    cannot go back.
+    """
+    return console.console.is_interactive and console.console.file.isatty()
 
 
 class _Lines(Progress):
@@ -74,7 +84,9 @@ class _Lines(Progress):
         if values is not None:
             self._note = ", ".join(f"{name} {value}" for name, value in values.items())
         self._done = done
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+        now = time.monotonic()
+        calmer = min(max(1.0, (now - self._started) / 200), _CALMEST)
+        if now - self._last >= SECONDS_BETWEEN_LINES * calmer:
             self._write()
 
     def finish(self) -> None:
@@ -95,7 +107,7 @@ class _Lines(Progress):
                 parts.append(f"{_duration((self._total - self._done) / rate)} left")
         if self._note:
             parts.append(self._note)
-        console.info(", ".join(parts))
+        console.info(", ".join(parts), time=True)
         self._last, self._written = now, self._done
 
 

@@ -30,6 +30,9 @@ __all__ = [
 
 Stage = Literal["ae", "condition", "transformer"]
 
+_SECONDS_TO_SAVE = "300"
+"""That the launcher gives processes which are asked to stop, before it kills them; torch's own 30 are few."""
+
 
 def check_resume_flags(checkpoint: Path | None, resume: bool, anew: Mapping[str, object]) -> None:
     """Refuse what contradicts itself.
@@ -97,7 +100,10 @@ def _next_free(path: Path) -> Path:
 
 
 def launch_if_asked(gpus: int | None) -> None:
-    """Become accelerate's launcher, which starts this command once per GPU; return in those processes."""
+    """Become accelerate's launcher, which starts this command once per GPU; return in those processes.
+
+    One GPU needs no launcher, and this process trains on it.
+    """
     if gpus is None or "LOCAL_RANK" in os.environ:
         return
     import torch
@@ -107,6 +113,9 @@ def launch_if_asked(gpus: int | None) -> None:
             f"--gpus {gpus}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use",
             hint="see vqgan info; without --gpus one process trains on what is there",
         )
+    if gpus == 1:
+        return
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
     arguments = sys.argv[1:]
     index = next(i for i, word in enumerate(arguments) if word.split("=")[0] == "--gpus")
     del arguments[index : index + (1 if "=" in arguments[index] else 2)]
@@ -118,6 +127,7 @@ def launch_if_asked(gpus: int | None) -> None:
         str(gpus),
         "--num_machines",
         "1",
+        "--multi_gpu",
     ]
     command += [
         "--mixed_precision",
@@ -125,8 +135,6 @@ def launch_if_asked(gpus: int | None) -> None:
         "--dynamo_backend",
         "no",
     ]  # the config decides, and no question is asked
-    if gpus > 1:
-        command.append("--multi_gpu")
     os.execv(sys.executable, [*command, "-m", "vqgan_cli", *arguments])
 
 
