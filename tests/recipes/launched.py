@@ -2,9 +2,9 @@
 
 ``torchrun -m tests.recipes.launched COMMAND ARGUMENT...`` is ``torchrun -m vqgan_cli COMMAND ARGUMENT...``; several
 commands, with ``then`` between them, are done in turn while they succeed. Process N leaves ``rank-N.json``: the number
-of processes, the exit code of each command, fingerprints of the networks that it trained, and the pictures that it
-opened and wrote. The end of a training step is an audit event, ``train step-00000003``, for which
-`tests.recipes.tiny_run.fault` can wait.
+of processes, the exit code of each command, whether the group of processes outlived the last, fingerprints of the
+networks that it trained, and the pictures that it opened and wrote. The end of a training step is an audit event,
+``train step-00000003``, for which `tests.recipes.tiny_run.fault` can wait.
 
 With ``LATE`` seconds in the environment, the first process begins each command so much later than the others.
 """
@@ -35,6 +35,7 @@ def _run_all() -> int:
     for command in [list(group) for is_divider, group in words if not is_divider]:
         time.sleep(float(os.environ.get("LATE", "0")) * (os.environ["RANK"] == "0"))
         _facts["codes"].append(_run(command))
+        _facts["grouped"] = dist.is_initialized()
         _note_world()
         if _facts["codes"][-1] not in (0, 3):
             break  # as the shell's && would
@@ -51,7 +52,6 @@ def _train_and_note(experiment: Any, *arguments: Any, **options: Any) -> loop.Ou
 
     experiment.finish_step = finish_and_tell
     outcome = _train(experiment, *arguments, **options)
-    _note_world()  # the group ends with the training
     networks = getattr(experiment, "networks", None)
     modules = [networks.tokenizer, networks.discriminator, networks.lecam] if networks else [experiment.prior]
     modules.append(experiment.average and experiment.average.module)

@@ -101,6 +101,8 @@ def test_terminated_in_one_process_and_resumed(trainer: Trainer, launch: Launche
     stopped = launch(*trainer.train("cut", 8, **LIVELY[trainer.command], **arguments), env=terminate)
     assert stopped.codes == {0: [143], 1: [143]}
     assert stopped.err.count("terminated after step 3 of 8") == 1
+    # Taken down while the interpreter's lock is held, it could wait for gloo's thread, and that for the lock.
+    assert all(facts["grouped"] for facts in stopped.ranks.values())
     saved = status(tmp_path / "cut")
     assert (saved["state"], saved["reason"], saved["step"]) == ("stopped", "terminated", 3)
     assert [path.name for path in checkpoint_folders(tmp_path / "cut/checkpoints")] == ["step-00000003"]
