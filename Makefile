@@ -6,6 +6,7 @@
 #   make faults    the tests that cause faults, and a table of them
 #   make check     formatting, lint, types, known vulnerabilities
 #   make audit     known vulnerabilities of what is installed, where pip-audit is installed and gets an answer
+#   make docs      docs/commands.md and docs/presets.md, from the program and its presets
 #   make bench     the demo's model against the straightforward way and the limits of this machine
 #   make fix       repair formatting and what the linter can
 #   make clean     remove what was built, not runs/ and not .venv
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DEMO := runs/demo
 
-.PHONY: help demo test test-all faults check audit fix bench clean
+.PHONY: help demo test test-all faults check audit docs fix bench clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +86,9 @@ check: $(STAMP)
 
 audit: $(STAMP)
 	@$(BIN)/python -m tests.security.known_vulnerabilities
+
+docs: $(STAMP)
+	@$(BIN)/python -m tests.docs.generate
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""Help: every command and option has it, it loads nothing heavy, and the commands of README and docs parse."""
+"""Help: every command and option has it, with examples that parse, and it loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import io
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ import pytest
 from typer.main import get_command
 
 from tests.conftest import ROOT, RunVqgan
+from tests.docs.command_lines import parse
 from vqgan_cli.cli.app import app, run
-
-PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.is_file()]
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -113,50 +111,6 @@ def test_presets_load_no_torch(arguments: list[str]) -> None:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode
         == 0
     )
-
-
-def documented_commands() -> list[str]:
-    text = "\n".join(path.read_text("utf-8") for path in PAGES)
-    blocks = re.findall(r"^```(?:bash|console|sh|shell)\n(.*?)^```", text, re.S | re.M)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    variables: dict[str, str] = {}
-    found = []
-    for line in lines:
-        if assigned := re.fullmatch(r'([A-Z]+)="(.*)"', line):
-            variables[assigned[1]] = assigned[2]
-        elif re.match(r"\s*(\$ )?vqgan ", line):
-            line = re.sub(r"\$([A-Z]+)", lambda name: variables[name[1]], line.strip().removeprefix("$ "))
-            found.append(line)
-    return found
-
-
-def parse(line: str) -> None:
-    """Parses one command line by Typer's own tree; its body does not run. Raises for what Typer would refuse."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    words: list[str] = []
-    for word in lexer:
-        if set(word) <= set("|&;<>()"):
-            break
-        words.append(word)
-    command: Any = get_command(app)
-    assert words.pop(0) == "vqgan", line
-    context = command.make_context("vqgan", list(words), resilient_parsing=True)
-    rest = [*context._protected_args, *context.args]
-    while hasattr(command, "commands"):
-        if not rest:
-            return
-        name = rest.pop(0)
-        assert name in command.commands, f"{line!r}: no command {name!r}"
-        command = command.commands[name]
-    if not {"--help", "-h"} & set(rest):
-        command.make_context(name, rest)
-
-
-@pytest.mark.skipif(not PAGES, reason="no README.md")
-@pytest.mark.parametrize("line", documented_commands())
-def test_documented_commands_parse(line: str) -> None:
-    parse(line)
 
 
 def test_parse_refuses_what_the_program_refuses() -> None:
