@@ -31,6 +31,7 @@ from vqgan_cli.cli.study import study
 from vqgan_cli.cli.synthetic import synthetic
 from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
+from vqgan_cli.cli.ui import ui
 from vqgan_cli.cli.upscale import upscale
 from vqgan_cli.core.errors import LostProcessError, StoppedError, VqganError
 from vqgan_cli.core.memory import is_out_of_memory
@@ -51,12 +52,13 @@ app.command()(encode)
 app.command()(decode)
 app.command()(generate)
 app.command()(upscale)
+app.command()(ui)
 app.command("import")(import_)
 app.command()(export)
 app.command()(bench)
+app.command()(report)
 app.command()(study)
 app.command()(info)
-app.command()(report)
 app.command()(synthetic)
 for each in (app, evaluate.app, models.app, presets.app):
     use_docstrings(each)

@@ -75,6 +75,7 @@ class ImageDrawer:
         templates: Sequence[Template],
         labels: Sequence[int | None],
         watch: Callable[[int], None],
+        look: Callable[[Tensor], None] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Draw the codes of consecutive images, [N, h, w].
 
@@ -83,6 +84,7 @@ class ImageDrawer:
             templates: what each starts from, all of one grid.
             labels: class of each; None for a model without classes.
             watch: is told the number of codes that are drawn.
+            look: is shown them as often, int64 [N, h, w] with -1 where none is drawn, to copy if it keeps them.
 
         Raises:
             StoppedError: asked to stop.
@@ -91,6 +93,8 @@ class ImageDrawer:
 
         def progress(done: int, so_far: Tensor) -> bool:
             watch(min(done, so_far.numel()))  # of a small grid, cells around it are drawn too
+            if look is not None:
+                look(so_far)
             if large and self._preview is not None and time.monotonic() >= self._next_preview:
                 self._show(so_far[:1], self._preview)
             return not self._stop.pending()
@@ -136,6 +140,14 @@ class ImageDrawer:
             batch = torch.from_numpy(codes).to(self._device)
             return to_arrays(decode_tiled(self._model.tokenizer, batch, meanwhile=self.require_going))
 
+    def unfinished(self, codes: npt.NDArray[np.int64]) -> list[Picture]:
+        """As `pictures`, of codes that are -1 where none is drawn yet; the picture is gray there."""
+        pictures = self.pictures(codes.clip(0))
+        f = self._model.tokenizer.downsampling
+        for picture, missing in zip(pictures, codes < 0, strict=True):
+            picture[missing.repeat(f, 0).repeat(f, 1)] = _UNDRAWN
+        return pictures
+
     def require_going(self) -> None:
         """Raise if a signal has asked to stop.
 
@@ -158,11 +170,7 @@ class ImageDrawer:
 
     def _show(self, so_far: Tensor, preview: Path) -> None:
         started = time.monotonic()
-        codes = so_far[0].cpu().numpy()  # [h, w], -1 where nothing is drawn yet
-        picture = self.pictures(codes[None].clip(0))[0]
-        f = self._model.tokenizer.downsampling
-        picture[(codes < 0).repeat(f, 0).repeat(f, 1)] = _UNDRAWN
-        write_image(preview, picture)
+        write_image(preview, self.unfinished(so_far.cpu().numpy())[0])
         took = time.monotonic() - started
         self._next_preview = time.monotonic() + max(_PREVIEW_SECONDS, took / _PREVIEW_SHARE)
 
