@@ -110,7 +110,7 @@ def writer_of(
         if command == "encode":
             write_photos(folder / "photos", 24, 64)
             words: tuple[str, ...] = (f"{folder}/photos", "--batch-size", "2", "--size", "64")
-            writer = Writer(command, words, "--ae", tiny.path, "codes.npy", ("open", "photos/12.png"), folder)
+            writer = Writer(command, words, "--ae", tiny.path, "codes.npy", ("open", "photos/20.png"), folder)
         elif command == "decode":
             np.save(folder / "codes.npy", np.random.default_rng(0).integers(0, 300, (24, 24, 24), np.uint16))
             words = (f"{folder}/codes.npy", "--batch-size", "2")

@@ -19,8 +19,6 @@ from vqgan_cli.core.sizes import nearest_multiples
 
 __all__ = ["Prepared", "TokenizerInputs", "open_inputs", "utf8"]
 
-_AHEAD = 2**22  # pixels that may be in memory, 12 MB
-
 
 class Prepared(NamedTuple):
     """One image, or why it cannot be used.
@@ -93,8 +91,8 @@ class TokenizerInputs:
             batch: images that are used together; some batches are in memory at a time.
             device: type of the device that uses them, see `vqgan_cli.core.batching.beside`.
         """
-        fitting = 1 if self.size is None else _AHEAD // (self.size[0] * self.size[1])
-        return beside(device, self.prepare, indices, ahead=max(4 * batch, fitting))
+        # Photos at their own size take tens of megabytes each.
+        return beside(device, self.prepare, indices, ahead=batch * (4 if self.size is None else 8))
 
 
 def open_inputs(
