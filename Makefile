@@ -52,12 +52,15 @@ demo: $(STAMP)
 	  --out $(DEMO)/faces-by-map --force
 	$(BIN)/vqgan synthetic faces --number 6 --size 16 --seed 2 --out $(DEMO)/small --force
 	$(BIN)/vqgan upscale $(DEMO)/small --model $(DEMO)/larger --out $(DEMO)/upscaled --consistent --force
-	@echo "Originals above reconstructions: $$(ls $(DEMO)/ae/samples/*.png | tail -1)"
+	$(BIN)/vqgan report $(DEMO)/ae --open > /dev/null
+	@echo
+	@echo "How both trainings went, each a page of its own: $(DEMO)/ae/report.html $(DEMO)/transformer/report.html"
 	@echo "64 pictures, encoded and decoded: $(DEMO)/decoded.png"
 	@echo "New faces, a class after the other: $(DEMO)/samples/sheet.png"
 	@echo "A picture four times as wide as those of training: $(DEMO)/wide/"
 	@echo "Label maps, and faces drawn by them: $(DEMO)/faces-by-map/sheet.png"
 	@echo "Faces of 16x16 pixels enlarged to 64x64: $(DEMO)/upscaled/"
+	@echo
 	@echo "Next, with your own photos (. .venv/bin/activate puts vqgan on the path):"
 	@echo "  vqgan train-ae --preset demo --data PHOTOS --max-time 20m"
 	@echo "  vqgan train-transformer --preset demo --data PHOTOS --unconditional --max-time 20m"
