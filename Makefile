@@ -52,9 +52,8 @@ demo: $(STAMP)
 	  --out $(DEMO)/faces-by-map --force
 	$(BIN)/vqgan synthetic faces --number 6 --size 16 --seed 2 --out $(DEMO)/small --force
 	$(BIN)/vqgan upscale $(DEMO)/small --model $(DEMO)/larger --out $(DEMO)/upscaled --consistent --force
-	$(BIN)/vqgan report $(DEMO)/ae --open > /dev/null
 	@echo
-	@echo "How both trainings went, each a page of its own: $(DEMO)/ae/report.html $(DEMO)/transformer/report.html"
+	@echo "How both trainings went, for a browser: $(DEMO)/ae/report.html $(DEMO)/transformer/report.html"
 	@echo "64 pictures, encoded and decoded: $(DEMO)/decoded.png"
 	@echo "New faces, a class after the other: $(DEMO)/samples/sheet.png"
 	@echo "A picture four times as wide as those of training: $(DEMO)/wide/"
