@@ -66,6 +66,14 @@ def test_wrong_usage_exits_2(run_vqgan: RunVqgan, arguments: tuple[str, ...]) ->
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["train-ae", "train-transformer"])
+def test_training_on_nothing_says_what_to_type(command: str, run_vqgan: RunVqgan) -> None:
+    done = run_vqgan(command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"vqgan {command} --preset demo --data FOLDER" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_near_command_is_suggested(run_vqgan: RunVqgan) -> None:
     assert "Did you mean 'presets'" in run_vqgan("preset").stderr
 

@@ -65,8 +65,16 @@ def plan_run(
     """The config, the run folder, and what to resume from."""
     from vqgan_cli.core.presets import resolve
 
+    command = "vqgan train-transformer" if stage == "transformer" else "vqgan train-ae"
     given = {key: value for key, value in flags.items() if value is not None}
     if not resume:
+        named = {"data.source", "train_transformer.codes"} & given.keys()
+        if preset is None and not overrides and not named:
+            raise UsageError(
+                f"{command} needs a preset to start from, or images",
+                hint=f"to see it run: {command} --preset demo; with images of your own: {command} --preset demo --data "
+                "FOLDER; other presets: vqgan presets list",
+            )
         config = resolve(preset, overrides, given)
         if stage == "condition":
             config = config.of_condition()
@@ -79,7 +87,6 @@ def plan_run(
     run = source.parent.parent if source.parent.name == "checkpoints" else source
     stored = run / "config.yaml"
     if not stored.is_file():
-        command = "vqgan train-transformer" if stage == "transformer" else "vqgan train-ae"
         if source.is_file():
             raise UsageError(
                 f"--resume: {str(source)!r} is a file, and a run is a folder",
