@@ -14,7 +14,6 @@ from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.errors import ImageError, UsageError
 from vqgan_cli.core.interactive.reconstruction import (
     cell_at,
-    cell_box,
     code_picture,
     difference,
     nearest_codes,

@@ -166,7 +166,8 @@ class DrawPanel:
                     yield ("Stopped.", gr.skip(), *(gr.skip() for _ in last))
 
         outputs = [self._status, self._gallery, *([more] if more is not None else [])]
-        self._clicked.then(work, [*inputs, *self._controls.values()], outputs, **WITH_MODEL)
+        drawing = self._clicked.then(work, [*inputs, *self._controls.values()], outputs, **WITH_MODEL)
+        drawing.failure(lambda: "Nothing was drawn.", None, self._status, **AT_ONCE)
 
     def drawn(self, look: Callable[..., Any], inputs: list[Any], output: Any) -> None:
         """Show something of the inputs as well, whenever something is drawn."""

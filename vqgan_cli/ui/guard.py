@@ -60,6 +60,8 @@ class Guard:
             await _refuse(send, scope, 403, "There are no web sockets here.")
             return
         if int(headers.get("content-length", "0")) > self._limit:
+            while (await receive()).get("more_body"):  # who is cut off while sending does not read the answer
+                pass
             await _refuse(send, scope, 413, "This is too large.")
             return
         await self._app(scope, self._counted(receive), _with_headers(send))

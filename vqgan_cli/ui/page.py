@@ -28,6 +28,7 @@ CSS = """
 .vqgan-pixels img { image-rendering: pixelated; }
 .vqgan-box .image-frame, .vqgan-box .image-frame img { width: 100% !important; height: 100% !important; }
 .vqgan-box img, .vqgan-pixels .thumbnail-item img { object-fit: contain !important; width: 100%; }
+.vqgan-pixels .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(150px, 45%), 1fr)); }
 #reconstruct-near .grid-container { grid-template-columns: repeat(auto-fit, minmax(64px, 1fr)); }
 .vqgan-legend { display: flex; flex-wrap: wrap; gap: 4px 12px; max-height: 9em; overflow-y: auto; }
 .vqgan-label { display: inline-flex; align-items: center; gap: 5px; font-size: 0.85em; }

@@ -100,9 +100,8 @@ def serving(bench: Workbench, *, port: int | None, max_upload: int) -> Iterator[
         OutputError: the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="vqgan-ui-") as folder, _bound(port) as bound:
-        # gradio reads these when it is first imported.
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        # gradio takes both from the environment alone.
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would tell of each page left open
         yield PageServer(bench, bound, max_upload)
 

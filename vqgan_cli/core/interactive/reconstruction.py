@@ -47,12 +47,14 @@ class Reconstruction:
         original: uint8 [H, W, 3].
         own: int64 [h, w], its codes.
         codes: the same with those that somebody replaced.
+        own_picture: uint8 [H, W, 3], what its own codes decode to.
         picture: uint8 [H, W, 3], what the codes decode to.
     """
 
     original: Picture
     own: Codes
     codes: Codes
+    own_picture: Picture
     picture: Picture
 
 
@@ -70,7 +72,8 @@ def reconstruct(bench: Workbench, photo: Picture) -> Reconstruction:
 
     with autocast_for(bench.device, bench.precision):
         codes = encode_tiled(photo, bench.downsampling, encode)
-    return Reconstruction(photo, codes, codes, _decoded(bench, codes[None])[0])
+    picture = _decoded(bench, codes[None])[0]
+    return Reconstruction(photo, codes, codes, picture, picture)
 
 
 def with_code(bench: Workbench, made: Reconstruction, cell: tuple[int, int], code: int) -> Reconstruction:

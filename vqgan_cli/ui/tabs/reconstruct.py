@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def reconstruct_tab(bench: Workbench) -> None:
                 elem_classes=["vqgan-pixels"],
             )
             pair = picture_box(
-                "The cell and its neighbours: photo, own code, now", elem_id="reconstruct-pair"
+                "The cell and its neighbours: photo, its own codes, now", elem_id="reconstruct-pair"
             )
 
     everything = [state, original, rebuilt, apart, grid, facts, chosen, code, near, pair, files]
@@ -174,13 +175,16 @@ def reconstruct_tab(bench: Workbench) -> None:
         if session is None:
             return show(None, gain)
         with bench.turn:
-            return show(replace(session, made=reconstruct(bench, session.made.original), cell=None), gain)
+            own = replace(session.made, codes=session.made.own, picture=session.made.own_picture)
+            return show(replace(session, made=own), gain)
 
     @told
     def write(session: _Session | None) -> Any:
         if session is None:
             raise UsageError("there are no codes yet", hint="upload a photo")
-        folder = Path(tempfile.mkdtemp(prefix="vqgan-"))
+        folder = Path(
+            tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR"))
+        )  # which vanishes with the server
         return gr.File(
             [str(path) for path in save_codes(bench, session.made, folder, session.name)], visible=True
         )
@@ -223,7 +227,7 @@ def _facts(bench: Workbench, made: Reconstruction) -> str:
 
 
 def _pair(bench: Workbench, made: Reconstruction, cell: tuple[int, int]) -> Picture:
-    """A cell with those around it: in the photo, with its own code, and with the one that it has now."""
+    """A cell with those around it: in the photo, with the photo's own codes, and now."""
     box = cell_box(cell, bench.downsampling, made.codes.shape, 1)
     (own,) = patches(bench, made.codes, cell, [int(made.own[cell])])
     return contact_sheet(

@@ -82,7 +82,8 @@ def upscale_tab(bench: Workbench, jobs: Jobs) -> None:
     def stopped(request: gr.Request) -> None:
         jobs.stop(request, "upscale")
 
-    enlarge.click(asked, None, status, **AT_ONCE).then(
+    enlarging = enlarge.click(asked, None, status, **AT_ONCE).then(
         work, [photo, how, consistent, temperature, top_k, seed], [status, slider], **WITH_MODEL
     )
+    enlarging.failure(lambda: "Nothing was drawn.", None, status, **AT_ONCE)
     halt.click(stopped, None, None, **AT_ONCE)
