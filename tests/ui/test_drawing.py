@@ -141,13 +141,22 @@ def test_completed_photo_keeps_what_was_not_painted(
 
 def test_painted_colours_are_labels_whatever_their_edges(by_map: Workbench) -> None:
     palette = label_palette(len(by_map.label_names))
-    labels = np.zeros((16, 16), np.uint8)
-    labels[4:12, 4:12] = 3
-    painted = np.array(palette, np.uint8)[labels]
+    table = np.array(palette)
+
+    def mixed(one: int, other: int) -> tuple[int, int]:
+        """The label that half of each is nearest to, and how near."""
+        apart = np.abs((table[one] + table[other]) // 2 - table).max(1)
+        return int(apart.argmin()), int(apart.min())
+
+    pairs = [(one, other) for one in range(len(table)) for other in range(one)]
+    inner, outer = next((i, o) for i, o in pairs if mixed(i, o)[0] not in (i, o) and mixed(i, o)[1] > 24)
+    labels = np.full((16, 16), outer, np.uint8)
+    labels[4:12, 4:12] = inner
+    painted = table.astype(np.uint8)[labels]
     assert np.array_equal(labels_of(painted, palette), labels)
-    painted[4, 4:12] = (painted[3, 4:12].astype(int) + painted[5, 4:12]) // 2  # as a smooth edge
+    painted[4, 4:12] = (table[inner] + table[outer]) // 2  # as a smooth edge
     found = labels_of(painted, palette)
-    assert set(np.unique(found)) == {0, 3}
+    assert set(np.unique(found)) == {inner, outer}
     assert np.array_equal(np.delete(found, 4, 0), np.delete(labels, 4, 0))
     assert len(set(label_palette(200))) == 200
 
