@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from vqgan_cli.core.errors import StoppedError
 from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.drawing import View, draw
 from vqgan_cli.core.interactive.workbench import Workbench
-from vqgan_cli.ui.events import AT_ONCE, WITH_MODEL, Jobs, told
+from vqgan_cli.ui.events import AT_ONCE, WITH_MODEL, Jobs, scratch, told
 
 __all__ = ["DrawPanel", "photo_box", "picture_box", "side_slider", "zoomed"]
 
@@ -155,7 +154,7 @@ class DrawPanel:
         def work(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
             stop = self._jobs.begin(request, self._tool)
             own, controls = values[: len(inputs)], dict(zip(names, values[len(inputs) :], strict=True))
-            with tempfile.TemporaryDirectory(prefix="vqgan-") as folder:
+            with scratch() as folder:
                 asked, label = ask(Path(folder), *own)
                 asked = replace(asked, max_batch=self._bench.max_batch, **_numbers(controls))
                 last = (after(asked, label),) if after is not None else ()

@@ -6,6 +6,7 @@ import functools
 import html
 import inspect
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from vqgan_cli.core.errors import ImageError, StoppedError, VqganError
 from vqgan_cli.core.interactive.background import StopButton
 from vqgan_cli.core.memory import is_out_of_memory
 
-__all__ = ["AT_ONCE", "WITH_MODEL", "Jobs", "told"]
+__all__ = ["AT_ONCE", "WITH_MODEL", "Jobs", "scratch", "told"]
 
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of an event that needs no model."""
@@ -30,6 +31,11 @@ WITH_MODEL: dict[str, Any] = {
     "api_visibility": "private",
 }
 """Of an event that does: all of all people wait in one queue."""
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one event, in that of the server, which vanishes even where the event is cut off."""
+    return tempfile.TemporaryDirectory(dir=os.environ.get("GRADIO_TEMP_DIR"))
 
 
 class Jobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from vqgan_cli.core.interactive.maps import (
 )
 from vqgan_cli.core.interactive.workbench import Workbench
 from vqgan_cli.ui.components import DrawPanel, photo_box, picture_box, side_slider, zoomed
-from vqgan_cli.ui.events import WITH_MODEL, Jobs, told
+from vqgan_cli.ui.events import WITH_MODEL, Jobs, scratch, told
 
 __all__ = ["condition_tab"]
 
@@ -66,7 +65,7 @@ def condition_tab(bench: Workbench, jobs: Jobs) -> None:
 
     @told
     def look(*values: Any) -> Any:
-        with tempfile.TemporaryDirectory(prefix="vqgan-") as folder:
+        with scratch() as folder:
             return _prepared(bench, Path(folder), *values).picture
 
     panel.connect(ask, inputs)
