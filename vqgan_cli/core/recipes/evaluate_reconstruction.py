@@ -173,7 +173,7 @@ class _Evaluation:
 
     def _readable(self, indices: range, batch_size: int) -> Iterator[tuple[int, Array]]:
         """Images that can be measured; the others are named."""
-        for item in self.inputs.read(indices, batch=batch_size, beside=self.device.type):
+        for item in self.inputs.read(indices, batch=batch_size, device=self.device.type):
             reason = item.reason
             if item.pixels is not None and isinstance(self.scores, PictureScores):
                 reason = _too_small(item.pixels)

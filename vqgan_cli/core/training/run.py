@@ -98,8 +98,8 @@ class Session:
             self.run.begin(dump(config))
             for path in discard_after(self.run.checkpoints, start):
                 reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
-            self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
             record_session(self.run.path, self.accelerator, start)
+            self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
         if options.trackers:  # they write into the run folder, so it must be ours first
             self.accelerator.wait_for_everyone()
             start_trackers(self.accelerator, options.out, config, start)
