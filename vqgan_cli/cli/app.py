@@ -46,25 +46,35 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Start here:  vqgan train-ae --preset demo",
 )
-app.command("train-ae")(train_ae)
-app.command("train-transformer")(train_transformer)
-app.command()(encode)
-app.command()(decode)
-app.command()(generate)
-app.command()(upscale)
-app.command()(ui)
-app.command("import")(import_)
-app.command()(export)
-app.command()(bench)
-app.command()(report)
-app.command()(study)
-app.command()(info)
-app.command()(synthetic)
+_TRAIN, _USE, _MEASURE, _OTHERS, _LOOK = (
+    "Train",
+    "Use a model",
+    "Measure",
+    "Models of other projects",
+    "Look around",
+)
+app.command("train-ae", rich_help_panel=_TRAIN)(train_ae)
+app.command("train-transformer", rich_help_panel=_TRAIN)(train_transformer)
+app.command(rich_help_panel=_TRAIN)(report)
+app.command(rich_help_panel=_USE)(encode)
+app.command(rich_help_panel=_USE)(decode)
+app.command(rich_help_panel=_USE)(generate)
+app.command(rich_help_panel=_USE)(upscale)
+app.command(rich_help_panel=_USE)(ui)
+app.command(rich_help_panel=_MEASURE)(bench)
+app.command(rich_help_panel=_MEASURE)(study)
+app.command("import", rich_help_panel=_OTHERS)(import_)
+app.command(rich_help_panel=_OTHERS)(export)
+app.command(rich_help_panel=_LOOK)(info)
+app.command(rich_help_panel=_LOOK)(synthetic)
 for each in (app, evaluate.app, models.app, presets.app):
     use_docstrings(each)
-app.add_typer(evaluate.app, name="evaluate", help="How good reconstructions, samples and models are.")
-app.add_typer(models.app, name="models", help="Published models by name: list, show, pull.")
-app.add_typer(presets.app, name="presets", help="The experiments that ship with vqgan: list, show, copy.")
+for group, name, panel, words in (
+    (evaluate.app, "evaluate", _MEASURE, "How good reconstructions, samples and models are."),
+    (models.app, "models", _OTHERS, "Published models by name: list, show, pull."),
+    (presets.app, "presets", _LOOK, "The experiments that ship with vqgan: list, show, copy, keys."),
+):
+    app.add_typer(group, name=name, rich_help_panel=panel, help=words)
 
 
 def _print_version(value: bool) -> None:

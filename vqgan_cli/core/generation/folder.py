@@ -224,7 +224,10 @@ class SampleFolder:
         """Settings on which images depend and that are others now."""
         before, now = _comparable(earlier.settings), _comparable(self.settings)
         return [
-            f"{name} {_short(now.get(name))} not {_short(before.get(name))}"
+            # A fingerprint tells nobody anything.
+            "other photos or maps"
+            if name == "templates"
+            else f"{name} {_short(now.get(name))} not {_short(before.get(name))}"
             for name in before | now
             if before.get(name) != now.get(name)
         ]

@@ -71,10 +71,15 @@ class RunFolder:
     def _take(self, resume: bool, force: bool) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise OutputError(
                 f"another process is writing to {str(self.path)!r}",
                 hint="wait for it, or name another folder with --out",
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"cannot lock {str(self.path / '.lock')!r}: {error.strerror or error}",
+                hint="some network file systems have no locks; name a folder on another with --out",
             ) from error
         content = _content(self.path)
         if content and force:
