@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from vqgan_cli.cli import display
+from vqgan_cli.cli.console import console
 
 PROGRAM = """
 from vqgan_cli.cli.display import ConsoleReporter
@@ -30,6 +31,7 @@ LINES = ("one file left out:", "its name", "train: 3/3 steps", "warning: that wa
 def test_a_log_stays_readable(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Four steps a second, by a clock that is set. Oracle: six lines in the first minute, one a minute in the end."""
     now = 0.0
+    monkeypatch.setattr(console, "quiet", False)  # as a process begins
     monkeypatch.setattr(display.time, "monotonic", lambda: now)
     with display.ConsoleReporter().progress("train", 400_000, "steps") as bar:
         written = []

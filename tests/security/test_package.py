@@ -27,6 +27,7 @@ IMPORTS = {
     r"socket|ssl|http|urllib\.(request|error)|requests|httpx|aiohttp": {
         "core/pretrained.py",
         "core/published/downloads.py",
+        "ui/server.py",  # bound to 127.0.0.1
     },
     r"huggingface_hub": {"core/published/hub.py"},
 }
