@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from tests.fuzz.tiny_models import CONFIG
-from vqgan_cli.core.artifacts import save_tokenizer
+from vqgan_cli.core.artifacts import save_tokenizer, save_transformer
 from vqgan_cli.core.cards.text import card_text
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.model_info import read_model_info
+from vqgan_cli.core.models.priors import PriorSpec, build_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 
@@ -34,11 +35,13 @@ def card(tmp_path: Path, **provenance: Any) -> str:
         ("../secret/cats and dogs", "cats and dogs"),
         ("/home/ann/photos/**/*.jpg", "photos/\\*\\*/\\*.jpg"),
         ("*.png", "\\*.png"),
+        ("/home/ann/*/photos/*.jpg", "ann/\\*/photos/\\*.jpg"),
         ("synthetic:faces", "synthetic:faces"),
         ("/data/a|b `x` <script>_y_", "a\\|b \\`x\\` &lt;script&gt;\\_y\\_"),
         ("/data/two\nlines", "two lines"),
         ("", "unknown data"),
         ("/", "unknown data"),
+        (".", "unknown data"),
     ],
 )
 def test_data_is_named_by_its_folder(tmp_path: Path, data: str, shown: str) -> None:
@@ -52,6 +55,38 @@ def test_facts_that_are_missing_are_left_out(tmp_path: Path) -> None:
     assert "| new figure | 0.25 |" in text
     assert "held-out images of unknown data" in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "maps", "words"),
+    [
+        (
+            "edges",
+            "own",
+            ["by edges maps", "image-to-image", "| condition | edges maps, read", "--condition maps/"],
+        ),
+        (
+            "coordinates",
+            "none",
+            ["by coordinates:", "pipeline_tag: uncond", "| condition | coordinates, codes"],
+        ),
+    ],
+)
+def test_only_maps_that_somebody_gives_are_asked_for(
+    tmp_path: Path, kind: str, maps: str, words: list[str]
+) -> None:
+    """Coordinates are maps by their kind, but follow from the size of the image."""
+    condition = {"kind": kind, "tokenizer": maps}
+    config = ExperimentConfig.model_validate({**CONFIG, "condition": condition})
+    spec = PriorSpec(8, (4, 4), "codes", 8)
+    prior = build_prior(config.transformer, spec)
+    path = tmp_path / "model.safetensors"
+    states = prior.state_dict(), Tokenizer(config.tokenizer).state_dict()
+    save_transformer(path, *states, config, spec, (), {"step": 1})
+    text = card_text(read_model_info(path))
+    for each in words:
+        assert each in text, each
+    assert (" --condition " in text) == (kind == "edges")
 
 
 def test_an_import_of_strange_names_stays_one_table(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _front_matter(info: ModelInfo) -> str:
 
 
 def _pipeline(info: ModelInfo) -> str:
-    return "image-to-image" if info.config.condition.map_kind else "unconditional-image-generation"
+    return "image-to-image" if _asks_for_maps(info) else "unconditional-image-generation"
 
 
 def _summary(info: ModelInfo) -> str:
@@ -85,8 +85,9 @@ def _summary(info: ModelInfo) -> str:
     if not _is_transformer(info):
         what = "images" if config.data.kind == "image" else f"{config.data.kind} maps"
         return f"A tokenizer of {what} ({tokenizer.quantizer.kind} quantizer): to a grid of integers and back, {codes}."
+    kind = config.condition.kind
     condition = {"none": "without a condition", "class": "by class"}.get(
-        config.condition.kind, f"by {config.condition.kind} maps"
+        kind, f"by {kind} maps" if _asks_for_maps(info) else f"by {kind}"
     )
     return (
         f"A model that draws images {condition}: a prior ({config.transformer.kind}) over the codes of a tokenizer "
@@ -135,7 +136,7 @@ def _condition(info: ModelInfo) -> str:
         "same": "read by the same tokenizer",
         "none": "codes as they are",
     }
-    return f"{kind} maps, {by[reader]}{left_out}"
+    return f"{kind}{' maps' if _asks_for_maps(info) else ''}, {by[reader]}{left_out}"
 
 
 def _training(info: ModelInfo) -> list[str]:
@@ -199,10 +200,9 @@ def _use(info: ModelInfo) -> str:
             ],
         )
     asked, argument = "", ""
-    kind = info.config.condition.map_kind
     if info.config.condition.kind == "class":
         asked, argument = "--class 0 ", "classes=0, "
-    elif kind is not None and map_form(kind) != "codes":
+    elif _asks_for_maps(info):
         asked, argument = "--condition maps/ ", "condition='maps/', "
     return _blocks(
         [f"vqgan generate --model FOLDER {asked}-n 8 --seed 0 -o samples/"],
@@ -290,13 +290,19 @@ def _is_transformer(info: ModelInfo) -> bool:
     return info.format == TRANSFORMER_FORMAT
 
 
+def _asks_for_maps(info: ModelInfo) -> bool:
+    """Whether somebody gives the maps by which images are drawn; coordinates follow from the size."""
+    kind = info.config.condition.map_kind
+    return kind is not None and map_form(kind) != "codes"
+
+
 def _data_name(name: Any) -> str:
     """A source without the folders that it lies in, which are private: ``photos`` of ``/home/ann/photos/``."""
     text = str(name or "unknown data")
     if not text.startswith("synthetic:"):
         parts = PurePath(text).parts
-        plain = [part for part in parts if not re.search(r"[*?\[]", part)]
-        text = "/".join([*plain[-1:], *parts[len(plain) :]]) if len(plain) < len(parts) else parts[-1]
+        pattern = next((at for at, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
+        text = "/".join(parts[max(0, pattern - 1) :])
         text = text.strip("/") or "unknown data"
     return _plain(text)
 
