@@ -21,7 +21,7 @@ def test_log_with_a_line_cut_short_and_foreign_lines(tmp_path: Path) -> None:
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('[1, 2]\n"text"\n{"loss": 9}\n{"step": "x", "loss": 9}\n{"step": -4, "loss": 9}\n')
         file.write('{"step": 1e300, "loss": 9}\n{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
-    curves = read_curves(log_records(tmp_path / "log.jsonl"))
+    curves = read_curves(log_records(tmp_path / "log.jsonl", []))
     assert list(curves) == ["loss"]
     assert curves["loss"].steps.tolist() == [1, 2, 3]
     assert curves["loss"].values.tolist() == [3.0, 2.0, 1.0]
@@ -38,7 +38,7 @@ def test_values_that_are_no_numbers(tmp_path: Path) -> None:
     """As this program writes them, and as another's JSON does."""
     values = ["nan", "inf", "-inf", math.nan, math.inf, None, 1.0]
     write_log(tmp_path, [{"step": step, "loss": value} for step, value in enumerate(values)])
-    curve = read_curves(log_records(tmp_path / "log.jsonl"))["loss"]
+    curve = read_curves(log_records(tmp_path / "log.jsonl", []))["loss"]
     thinned = thin(curve)
     assert thinned["y"] == [None] * 6 + [1.0]
     assert thinned["odd_at"] == [0, 1, 2, 3, 4, 5]

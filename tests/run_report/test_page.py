@@ -129,6 +129,20 @@ def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
     assert name in page(record)
 
 
+@pytest.mark.parametrize(
+    "name", ["status.json", "environment.json", "code_counts.json", "log.jsonl", "samples"]
+)
+def test_what_cannot_be_opened_is_named(name: str, tmp_path: Path) -> None:
+    """Such as files of another user. Oracle: the name; a link to itself cannot be opened, whoever tries."""
+    run = write_run(tmp_path / "run")
+    path = run / name
+    path.rename(tmp_path / "aside")
+    path.symlink_to(path)
+    record = read_run(run)
+    assert [problem for problem in record.problems if name in problem], record.problems
+    assert name in page(record)
+
+
 def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     for path in sorted(run.rglob("*"), reverse=True):
@@ -239,6 +253,15 @@ def test_commands_can_be_typed() -> None:
     assert len(commands) > 12
     for words in commands:
         parse(words)
+
+
+def test_commands_name_presets_that_are_there() -> None:
+    """Oracle: what ships. A preset of the user's own is found in the run; maps alone do not say the rest of it."""
+    own = resolve("demo").model_copy(update={"name": "own"})
+    maps = resolve("streets").of_condition().model_copy(update={"name": "own"})
+    for config, preset in ((resolve("demo"), "demo"), (own, "'a b/config.yaml'"), (maps, "PRESET")):
+        found = [words for _, words in next_commands(Path("a b"), "train-ae", "running", config, 100)]
+        assert len([words for words in found if f" --preset {preset} " in words]) == 1
 
 
 @pytest.mark.parametrize("folder", ["runs/demo-ae", "a b", "it's", "-x", "--force", "a;rm -rf $HOME"])

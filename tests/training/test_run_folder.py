@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
 from vqgan_cli.core.errors import OutputError
+from vqgan_cli.core.training.code_counts import CodeCounts, read_code_counts, write_code_counts
 from vqgan_cli.core.training.run_folder import RunFolder, next_free
 
 HOLD = """
@@ -136,7 +138,7 @@ def _steps(path: Path) -> list[int]:
 
 def test_rewinding_the_log_drops_what_is_trained_again(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.rewind_log(5, 5)  # nothing yet
+    run.rewind(5, 5)  # nothing yet
     for step in (2, 4, 4, 6, 8):
         run.log(step, {"loss": 1.0})
     for step in (2, 4, 8):
@@ -146,8 +148,26 @@ def test_rewinding_the_log_drops_what_is_trained_again(tmp_path: Path) -> None:
         file.write('{"step": 3, "lo')  # the process was killed while it wrote
 
     run = RunFolder(tmp_path, resume=True)
-    run.rewind_log(4, validated=2)  # a signal cut the validation of step 4 short
+    run.rewind(4, validated=2)  # a signal cut the validation of step 4 short
     assert _steps(tmp_path) == [2, 4, 4, 2]
     run.log(6, {"loss": 1.0})
     assert _steps(tmp_path) == [2, 4, 4, 2, 6]
     run.close()
+
+
+@pytest.mark.parametrize(("validated", "kept"), [(2, False), (4, True)])
+def test_rewinding_drops_pictures_and_counts_that_are_made_again(
+    tmp_path: Path, validated: int, kept: bool
+) -> None:
+    """A report must not show them among those of the history that goes on."""
+    run = RunFolder(tmp_path)
+    run.begin("")
+    for name in ("step-00000002.png", "step-00000004.png", "step-00000006.png", "step-mine.png", "mine.png"):
+        (run.samples / name).touch()
+    write_code_counts(tmp_path, CodeCounts(4, np.array([3, 0])))
+    run.rewind(4, validated)
+    run.close()
+    assert {path.name for path in run.samples.iterdir()} == {
+        "step-00000002.png", "step-00000004.png", "step-mine.png", "mine.png"
+    }  # fmt: skip
+    assert (read_code_counts(tmp_path, []) is not None) is kept

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from vqgan_cli.core.config import ExperimentConfig
+from vqgan_cli.core.presets import preset_names
 
 __all__ = ["next_commands"]
 
@@ -24,7 +25,7 @@ def next_commands(
     """
     run = _word(folder)
     found = [] if state in ("starting", "running") else [_resume(run, stage, state, steps)]
-    found += _transformer(run, config) if stage == "train-transformer" else _tokenizer(run, config)
+    found += _transformer(run, config) if stage == "train-transformer" else _tokenizer(folder, config)
     return [
         *found,
         ("write this page anew, also while the run goes on", f"vqgan report {run} --open"),
@@ -32,8 +33,8 @@ def next_commands(
     ]
 
 
-def _word(folder: Path) -> str:
-    text = str(folder)
+def _word(path: Path) -> str:
+    text = str(path)
     # It would be taken for an option.
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
@@ -45,9 +46,11 @@ def _resume(run: str, stage: str, state: str, steps: int | None) -> tuple[str, s
     return "go on from the newest checkpoint", command
 
 
-def _tokenizer(run: str, config: ExperimentConfig | None) -> list[tuple[str, str]]:
+def _tokenizer(folder: Path, config: ExperimentConfig | None) -> list[tuple[str, str]]:
+    run = _word(folder)
     if config is not None and config.data.kind != "image":
-        preset = shlex.quote(config.name)
+        # The config of this run is that of its maps alone.
+        preset = config.name if config.name in preset_names() else "PRESET"
         return [
             (
                 "train the transformer that draws by these maps; --ae is the tokenizer of the images",
@@ -55,7 +58,11 @@ def _tokenizer(run: str, config: ExperimentConfig | None) -> list[tuple[str, str
             )
         ]
     data = shlex.quote(config.data.source) if config is not None and config.data.source else "IMAGES"
-    preset = f" --preset {shlex.quote(config.name)}" if config is not None else ""
+    preset = ""
+    if config is not None:
+        # A preset of the user's own is no name that is known; the run's config is the whole experiment.
+        own = _word(folder / "config.yaml")
+        preset = f" --preset {config.name if config.name in preset_names() else own}"
     return [
         ("turn images into codes", f"vqgan encode IMAGES -o codes.npy --ae {run}"),
         ("and back", f"vqgan decode codes.npy -o decoded/ --ae {run}"),

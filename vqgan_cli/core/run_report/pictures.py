@@ -72,11 +72,14 @@ class FrameReader:
             problems: gets those that cannot be read.
             limit: the most that are returned: the first, the newest, and others evenly between them.
         """
-        found = sorted(
-            (int(match[1]), path)
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if (match := _NAME.fullmatch(path.name))
-        )
+        try:
+            paths = list(folder.iterdir())
+        except FileNotFoundError:
+            paths = []
+        except OSError as error:
+            problems.append(f"{str(folder)!r} cannot be read: {error.strerror or error}")
+            paths = []
+        found = sorted((int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name)))
         known, frames = self._known, []
         self._known = {}
         for step, path in spread(found, limit):

@@ -85,7 +85,7 @@ def read_run(
     found, status = read_state(folder, problems)
     config = read_config(folder, problems)
     stage = stage_of(folder)
-    records = list(log_records(folder / "log.jsonl"))
+    records = list(log_records(folder / "log.jsonl", problems))
     curves = derived_curves(read_curves(records), config.tokenizer.downsampling if config else None)
     pictures, there = (frames or FrameReader()).read(folder / "samples", problems, limit)
     sessions = read_environment(folder, problems)

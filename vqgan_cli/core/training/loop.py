@@ -207,7 +207,7 @@ class _Loop:
         settings = self.settings
         reason = ""
         if self.run is not None:
-            self.run.rewind_log(self.start, self.validated)
+            self.run.rewind(self.start, self.validated)
         if self.validated != self.start and self.due(settings.validate_every):
             self.validate()  # a signal had cut it short
             self.save_model()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.errors import ModelError, VqganError
 from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.training.checkpoints import checkpoint_folders, step_of, verify
-from vqgan_cli.core.training.run_folder import TOKENIZER_FILE
+from vqgan_cli.core.training.run_folder import TOKENIZER_FILE, is_validation
 
 __all__ = [
     "CheckpointFacts",
@@ -26,7 +26,6 @@ __all__ = [
     "SavedModel",
     "describe_run",
     "is_run",
-    "is_validation",
     "log_records",
     "read_config",
     "read_state",
@@ -104,7 +103,7 @@ def describe_run(folder: Path) -> RunFacts:
     state, status = read_state(folder, of_status)
     config = read_config(folder, problems)
     problems += of_status
-    training, validation = _read_log(folder / "log.jsonl")
+    training, validation = _read_log(folder / "log.jsonl", problems)
     checkpoints = _checkpoints(folder / "checkpoints")
     models = [
         _saved_model(path) for path in (folder / MODEL_FILE, folder / "best.safetensors") if path.exists()
@@ -185,11 +184,18 @@ def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
         return {}
 
 
-def log_records(path: Path) -> Iterator[dict[str, float | str | None]]:
-    """The lines of a run's log that can be read, in order; none where there is no log."""
-    if not path.is_file():
+def log_records(path: Path, problems: list[str]) -> Iterator[dict[str, float | str | None]]:
+    """The lines of a run's log that can be read, in order; none where there is no log, or none that can be opened,
+    which is added to the problems.
+    """
+    try:
+        lines = path.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    except OSError as error:
+        problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
+        return
+    with lines:
         for line in lines:
             try:
                 record = json.loads(line)
@@ -200,16 +206,11 @@ def log_records(path: Path) -> Iterator[dict[str, float | str | None]]:
             yield record
 
 
-def is_validation(record: Mapping[str, Any]) -> bool:
-    """Whether a line of the log is one of a validation."""
-    return any(name.startswith("validation/") for name in record)
-
-
-def _read_log(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_log(path: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The newest training and validation lines, the latter's keys without their prefix."""
     training: dict[str, Any] = {}
     validation: dict[str, Any] = {}
-    for record in log_records(path):
+    for record in log_records(path, problems):
         if is_validation(record):
             validation = {name.removeprefix("validation/"): value for name, value in record.items()}
         else:

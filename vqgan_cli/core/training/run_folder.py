@@ -14,8 +14,9 @@ from typing import Any, TextIO
 from vqgan_cli.core.cards.writing import CARD_FILE, is_users_own
 from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
+from vqgan_cli.core.training.code_counts import CODE_COUNTS_FILE, read_code_counts
 
-__all__ = ["CONDITION_FILE", "TOKENIZER_FILE", "RunFolder", "next_free"]
+__all__ = ["CONDITION_FILE", "TOKENIZER_FILE", "RunFolder", "is_validation", "next_free"]
 
 TOKENIZER_FILE = "tokenizer.safetensors"
 """Copy of the tokenizer in the run folder of a transformer."""
@@ -31,6 +32,11 @@ def next_free(path: Path) -> Path:
         candidate = path.with_name(f"{path.name}-{number}")
         number += 1
     return candidate
+
+
+def is_validation(record: Mapping[str, Any]) -> bool:
+    """Whether a line of the log is one of a validation."""
+    return any(name.startswith("validation/") for name in record)
 
 
 def _content(folder: Path) -> list[Path]:
@@ -148,8 +154,25 @@ class RunFolder:
             raise OutputError(f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}") from error
         self.watcher(False)
 
-    def rewind_log(self, step: int, validated: int) -> None:
-        """Drop what a resumed run writes again: the lines after ``step``, those of validations after ``validated``."""
+    def rewind(self, step: int, validated: int) -> None:
+        """Drop what a resumed run writes again: lines of the log and pictures after ``step``, what validations found
+        after ``validated``.
+
+        Raises:
+            OutputError: something cannot be removed or written.
+        """
+        counts = read_code_counts(self.path, [])
+        abandoned = [path for path in self.samples.glob("step-*.png") if _step_of(path) > step]
+        if counts is not None and counts.step > validated:
+            abandoned.append(self.path / CODE_COUNTS_FILE)
+        try:
+            for path in abandoned:
+                path.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot remove {str(error.filename)!r}: {error.strerror}") from error
+        self._rewind_log(step, validated)
+
+    def _rewind_log(self, step: int, validated: int) -> None:
         path = self.path / "log.jsonl"
         if not path.exists():
             return
@@ -157,7 +180,7 @@ class RunFolder:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
-                last = validated if any(name.startswith("validation/") for name in record) else step
+                last = validated if is_validation(record) else step
                 if record["step"] <= last:
                     kept.append(line + "\n")
             except (ValueError, KeyError):
@@ -169,6 +192,11 @@ class RunFolder:
         if self._log is not None:
             self._log.close()
         self._lock.close()
+
+
+def _step_of(picture: Path) -> int:
+    number = picture.stem.removeprefix("step-")
+    return int(number) if number.isdecimal() else 0
 
 
 def _now() -> str:
