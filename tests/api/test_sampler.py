@@ -99,6 +99,16 @@ def test_progress_counts_all_codes(by_class: Sampler) -> None:
         ({"size": (15, 16)}, "not a multiple of this model's f = 2"),
         ({"condition": "photos"}, "trained without maps"),
         ({"complete": "nothing.png", "known": "top:0.5"}, "does not exist"),
+        ({"size": (0, 16)}, "no such images"),
+        ({"classes": []}, "no classes are named"),
+        ({"max_batch": 0}, "max_batch 0 is below 1"),
+        ({"temperature": -1}, "sampling.temperature: -1 is not"),
+        ({"guidance_schedule": "steep"}, "'steep' is not one of constant, linear, cosine"),
+        ({"variations": "photo.png", "strength": 2}, "strength 2 is not between 0 and 1"),
+        ({"complete": "photo.png"}, "complete needs known"),
+        ({"complete": "photo.png", "known": "top:0.5", "variations": "photo.png"}, "two photos"),
+        ({"blend": True}, "blend is for complete"),
+        ({"from_images": True}, "from_images is for condition"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(by_class: Sampler, options: dict[str, Any], problem: str) -> None:

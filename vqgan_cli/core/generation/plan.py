@@ -33,6 +33,8 @@ def asked_classes(classes: Sequence[str | int], names: ClassNames, *, by_class: 
     if not by_class:
         asked = ", ".join(map(str, classes))
         raise UsageError(f"--class {asked}: this model was trained without classes", hint="leave --class out")
+    if not classes:
+        raise UsageError("no classes are named")
     found: list[int] = []
     for each in classes:
         if isinstance(each, str):

@@ -73,6 +73,8 @@ def image_size(options: Request, model: Transformer) -> tuple[int, int] | None:
         return None
     f = model.tokenizer.downsampling
     height, width = options.size
+    if min(height, width) < 1:
+        raise UsageError(f"--size {height}x{width}: there are no such images")
     if height % f or width % f:
         raise UsageError(
             f"--size {height}x{width} is not a multiple of this model's f = {f}",

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from vqgan_cli.core.artifacts import ModelInfo, Transformer, load_transformer
+from vqgan_cli.core.config import SamplingConfig
 from vqgan_cli.core.data.notebook import Images
 from vqgan_cli.core.device import DTYPES
 from vqgan_cli.core.errors import ImageError, UsageError
@@ -22,6 +23,7 @@ from vqgan_cli.core.generation.plan import asked_classes, plan_shares
 from vqgan_cli.core.generation.request import Request, image_size, sampling_settings, templates_of
 from vqgan_cli.core.generation.work import batches_of
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["Drawn", "Sampler", "load_sampler"]
@@ -155,12 +157,11 @@ class Sampler:
             progress: told the codes that are drawn and those of all images, many times.
 
         Raises:
-            UsageError: the model does not draw so.
+            UsageError: the model does not draw so, or what is asked for contradicts itself.
+            ConfigError: temperature, k, p or guidance are out of their bounds.
             DataError: a map or a photo cannot be used.
             MemoryLimitError: the device's memory is exhausted.
         """
-        if images < 1:
-            raise UsageError(f"images {images} is below 1")
         model = self._model
         request = Request(
             images=images,
@@ -181,6 +182,7 @@ class Sampler:
             variations=None if variations is None else Path(variations),
             strength=strength,
         )
+        _require_sense(request)
         settings = sampling_settings(request, model)
         templates = templates_of(request, model, image_size(request, model), _refuse)
         labels = None
@@ -236,6 +238,24 @@ def load_sampler(
         (34, 34)
     """
     return Sampler(load_transformer(Path(path), device), precision=precision)
+
+
+def _require_sense(request: Request) -> None:
+    """Refuse what the options of a command refuse; nothing that was asked for is left out quietly."""
+    for name in ("images", "max_batch"):
+        if getattr(request, name) < 1:
+            raise UsageError(f"{name} {getattr(request, name)} is below 1")
+    if not 0 <= request.strength <= 1:
+        raise UsageError(f"strength {request.strength} is not between 0 and 1")
+    if request.complete is not None and request.variations is not None:
+        raise UsageError("complete and variations are two photos; a call takes one")
+    if request.complete is not None and not request.known:
+        raise UsageError("complete needs known: which part is kept, such as 'top:0.5'")
+    if request.complete is None and (request.known or request.blend):
+        raise UsageError(f"{'known' if request.known else 'blend'} is for complete, which is not given")
+    if request.from_images and request.condition is None:
+        raise UsageError("from_images is for condition, which is not given")
+    resolve(flags={f"sampling.{name}": getattr(request, name) for name in SamplingConfig.model_fields})
 
 
 def _refuse(name: str, reason: str) -> None:
