@@ -6,7 +6,7 @@ import re
 
 from vqgan_cli.core.errors import UsageError
 
-__all__ = ["nearest_multiples", "parse_size"]
+__all__ = ["nearest_multiples", "parse_size", "require_multiples"]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -31,3 +31,17 @@ def nearest_multiples(height: int, width: int, multiple: int) -> list[str]:
     below = [max(multiple, side // multiple * multiple) for side in (height, width)]
     above = [-(-side // multiple) * multiple for side in (height, width)]
     return sorted({f"{h}x{w}" for h, w in (below, above)}, key=lambda s: [int(n) for n in s.split("x")])
+
+
+def require_multiples(height: int, width: int, f: int, whose: str) -> None:
+    """Refuse a size whose sides are no multiples of a model's f.
+
+    Raises:
+        UsageError: with the nearest ones that are.
+    """
+    if height % f or width % f:
+        raise UsageError(
+            f"--size {height}x{width} is not a multiple of this {whose}'s f = {f}",
+            hint="the nearest sizes (height x width) are "
+            + " and ".join(nearest_multiples(height, width, f)),
+        )

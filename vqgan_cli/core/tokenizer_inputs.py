@@ -15,7 +15,7 @@ from vqgan_cli.core.data.sources import ImageSource
 from vqgan_cli.core.data.transforms import cover_crop, round_to_multiple
 from vqgan_cli.core.errors import ImageError, UsageError
 from vqgan_cli.core.model_info import ModelInfo
-from vqgan_cli.core.sizes import nearest_multiples
+from vqgan_cli.core.sizes import require_multiples
 
 __all__ = ["Prepared", "TokenizerInputs", "open_inputs", "utf8"]
 
@@ -132,12 +132,7 @@ def _crop_size(size: tuple[int, int] | None, info: ModelInfo, *, native: bool) -
         return None
     f = info.config.tokenizer.downsampling
     height, width = size or (info.config.data.size, info.config.data.size)
-    if height % f or width % f:
-        raise UsageError(
-            f"--size {height}x{width} is not a multiple of this tokenizer's f = {f}",
-            hint="the nearest sizes (height x width) are "
-            + " and ".join(nearest_multiples(height, width, f)),
-        )
+    require_multiples(height, width, f, "tokenizer")
     return height, width
 
 

@@ -15,7 +15,7 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.generation.inputs import completion, maps_of_codes, maps_of_files, variation
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.sampling.sampler import SamplingSettings
-from vqgan_cli.core.sizes import nearest_multiples
+from vqgan_cli.core.sizes import require_multiples
 
 __all__ = ["Request", "image_size", "sampling_settings", "templates_of"]
 
@@ -75,12 +75,7 @@ def image_size(options: Request, model: Transformer) -> tuple[int, int] | None:
     height, width = options.size
     if min(height, width) < 1:
         raise UsageError(f"--size {height}x{width}: there are no such images")
-    if height % f or width % f:
-        raise UsageError(
-            f"--size {height}x{width} is not a multiple of this model's f = {f}",
-            hint="the nearest sizes (height x width) are "
-            + " and ".join(nearest_multiples(height, width, f)),
-        )
+    require_multiples(height, width, f, "model")
     return height, width
 
 

@@ -15,6 +15,7 @@ from vqgan_cli.core.bench.works.sampling import Priors
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.sampling.sampler import SamplingSettings, require_drawable
 from vqgan_cli.core.sampling.windows import plan_waves
+from vqgan_cli.core.sizes import require_multiples
 
 __all__ = ["check_window", "window_works"]
 
@@ -30,8 +31,7 @@ def check_window(subject: Subject, settings: BenchSettings) -> None:
     """
     prior, f = subject.require_prior(), subject.tokenizer.downsampling
     for height, width in _sizes(subject, settings):
-        if height % f or width % f:
-            raise UsageError(f"--size {height}x{width} is not a multiple of this tokenizer's f = {f}")
+        require_multiples(height, width, f, "tokenizer")
         grid = height // f, width // f
         if grid[0] <= prior.spec.grid[0] and grid[1] <= prior.spec.grid[1]:
             raise UsageError(
