@@ -102,6 +102,7 @@ def test_progress_counts_all_codes(by_class: Sampler) -> None:
         ({"size": (0, 16)}, "no such images"),
         ({"classes": []}, "no classes are named"),
         ({"max_batch": 0}, "max_batch 0 is below 1"),
+        ({"seed": -1}, "seed -1 is below 0"),
         ({"temperature": -1}, "sampling.temperature: -1 is not"),
         ({"guidance_schedule": "steep"}, "'steep' is not one of constant, linear, cosine"),
         ({"variations": "photo.png", "strength": 2}, "strength 2 is not between 0 and 1"),

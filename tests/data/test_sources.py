@@ -108,6 +108,9 @@ def test_lists_that_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 2 files .*a\.png") as caught:
         open_source(str(path))
     assert "relative" in str(caught.value.hint)
+    path.write_text("A line of prose, longer than the name of a file can be. " * 10)
+    with pytest.raises(DataError, match="none of the 1 files"):
+        open_source(str(path))
     path.write_text("# nothing\n\n")
     with pytest.raises(DataError, match="lists no paths"):
         open_source(str(path))

@@ -242,9 +242,9 @@ def load_sampler(
 
 def _require_sense(request: Request) -> None:
     """Refuse what the options of a command refuse; nothing that was asked for is left out quietly."""
-    for name in ("images", "max_batch"):
-        if getattr(request, name) < 1:
-            raise UsageError(f"{name} {getattr(request, name)} is below 1")
+    for name, least in (("images", 1), ("max_batch", 1), ("seed", 0)):
+        if getattr(request, name) < least:
+            raise UsageError(f"{name} {getattr(request, name)} is below {least}")
     if not 0 <= request.strength <= 1:
         raise UsageError(f"strength {request.strength} is not between 0 and 1")
     if request.complete is not None and request.variations is not None:
