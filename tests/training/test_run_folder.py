@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,13 @@ def test_rewinding_drops_pictures_and_counts_that_are_made_again(
         "step-00000002.png", "step-00000004.png", "step-mine.png", "mine.png"
     }  # fmt: skip
     assert (read_code_counts(tmp_path, []) is not None) is kept
+
+
+def test_somebody_who_looks_is_not_in_the_way(tmp_path: Path) -> None:
+    """`vqgan info` takes the lock for a moment, to see whether a process is at work."""
+    with (tmp_path / ".lock").open("a+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        release = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
+        release.start()
+        RunFolder(tmp_path).close()
+        release.join()

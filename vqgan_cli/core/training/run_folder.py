@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +25,8 @@ TOKENIZER_FILE = "tokenizer.safetensors"
 
 CONDITION_FILE = "condition.safetensors"
 """Copy of the maps' tokenizer there, if they have one of their own."""
+
+_TRIES = 6
 
 
 def next_free(path: Path) -> Path:
@@ -76,7 +80,7 @@ class RunFolder:
 
     def _take(self, resume: bool, force: bool) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._lock)
         except BlockingIOError as error:
             raise OutputError(
                 f"another process is writing to {str(self.path)!r}",
@@ -192,6 +196,16 @@ class RunFolder:
         if self._log is not None:
             self._log.close()
         self._lock.close()
+
+
+def _lock(file: TextIO) -> None:
+    """Lock a file for this process alone; `vqgan info` and `vqgan report` hold it for a moment to see who does."""
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _step_of(picture: Path) -> int:
