@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,9 @@ def painted_map(bench: Workbench, painted: Picture, folder: Path, side: int) -> 
     return Prepared(path, labels.shape, kind.picture(labels), of_photo=False)
 
 
-def given_map(bench: Workbench, file: Path, folder: Path, side: int, *, of_photo: bool) -> Prepared:
+def given_map(
+    bench: Workbench, file: Path, folder: Path, side: int, *, of_photo: bool, beside: Sequence[Path] = ()
+) -> Prepared:
     """A map in a file, or a photo whose map is computed.
 
     Args:
@@ -139,6 +142,7 @@ def given_map(bench: Workbench, file: Path, folder: Path, side: int, *, of_photo
         folder: where a copy under a plain name goes.
         side: pixels of the shorter side of the images that will be drawn.
         of_photo: whether the file is a photo.
+        beside: files that belong to it under their own names, such as ``skeleton.json``.
 
     Raises:
         ImageError: it cannot be read, or is no such map.
@@ -153,10 +157,15 @@ def given_map(bench: Workbench, file: Path, folder: Path, side: int, *, of_photo
     suffix = file.suffix.lower()
     if suffix not in kind.suffixes:
         raise ImageError(file, f"is no file of {kind.name} maps: {', '.join(kind.suffixes)}")
-    array = kind.read(file, max_megapixels=bench.info.config.data.max_megapixels)
-    size = _size_for(bench, array.shape, side)
     path = folder / f"map{suffix}"
     shutil.copyfile(file, path)
+    for each in beside:
+        shutil.copyfile(each, folder / each.name)
+    try:
+        array = kind.read(path, max_megapixels=bench.info.config.data.max_megapixels)
+    except ImageError as error:
+        raise ImageError(file, error.reason) from None
+    size = _size_for(bench, array.shape, side)
     return Prepared(path, size, kind.picture(resize(array, *size)), of_photo=False)
 
 

@@ -32,6 +32,7 @@ MAX_PIXELS = 2**22
 """Pixels of the largest picture that is worked on while somebody waits: 2048x2048."""
 
 TOOLS = ("reconstruct", "generate", "condition", "complete", "upscale")
+"""In the order of the page's tabs: what a model keeps of photos first, which every model shows, then what it draws."""
 
 Picture = npt.NDArray[np.uint8]
 
