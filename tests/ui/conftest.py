@@ -19,6 +19,7 @@ from vqgan_cli.core.data.maps import build_map_kind
 from vqgan_cli.core.data.synthetic import SYNTHETIC_SETS
 from vqgan_cli.core.interactive.workbench import Workbench, load_workbench
 from vqgan_cli.core.models.priors import PriorSpec, build_prior
+from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = ["FACES", "_own_cache", "pixels", "vqgan"]
 
@@ -62,6 +63,43 @@ def by_map(folder: Path) -> Workbench:
         prior = build_prior(config.transformer, PriorSpec(300, (4, 4), "codes", labels))
     encoder = MapEncoder(build_map_kind("segmentation", config.data.maps), None, 8)
     path = folder / "map/model.safetensors"
+    save_transformer(path, prior.state_dict(), ae.module.state_dict(), config, prior.spec, (), {}, encoder)
+    return load_workbench(path, CPU)
+
+
+@pytest.fixture(scope="module")
+def by_edges(folder: Path) -> Workbench:
+    """f = 8, 4x4 codes; edges become codes by the same tokenizer."""
+    ae = save_tiny(folder / "edges/ae.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+    return load_workbench(save_model(folder / "edges/model.safetensors", ae, "edges"), CPU)
+
+
+@pytest.fixture(scope="module")
+def by_keypoints(folder: Path) -> Workbench:
+    """f = 8, 4x4 codes; drawn limbs become codes by the same tokenizer."""
+    ae = save_tiny(folder / "points/ae.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+    return load_workbench(save_model(folder / "points/model.safetensors", ae, "keypoints"), CPU)
+
+
+@pytest.fixture(scope="module")
+def by_depth(folder: Path) -> Workbench:
+    """f = 8, 4x4 codes; depth becomes codes by a tokenizer of its own."""
+    ae = save_tiny(folder / "depth/ae.safetensors", channel_multipliers=(1, 1, 1, 1))  # type: ignore[arg-type]
+    of_depth = ae.module.config.model_copy(update={"in_channels": 1, "out_channels": 1})
+    config = ExperimentConfig.model_validate(
+        {
+            "data": {"size": 32},
+            "tokenizer": ae.module.config.model_dump(),
+            "condition": {"kind": "depth", "tokenizer": "own"},
+            "transformer": {"layers": 1, "heads": 2, "width": 32},
+        }
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        maps = Tokenizer(of_depth).eval().requires_grad_(False)
+        prior = build_prior(config.transformer, PriorSpec(300, (4, 4), "codes", 300))
+    encoder = MapEncoder(build_map_kind("depth", config.data.maps), maps, 8)
+    path = folder / "depth/model.safetensors"
     save_transformer(path, prior.state_dict(), ae.module.state_dict(), config, prior.spec, (), {}, encoder)
     return load_workbench(path, CPU)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -25,9 +26,11 @@ from tests.browser import console_errors, open_browser, open_page
 from tests.conftest import ROOT
 from tests.recipes.conftest import Vqgan
 from tests.ui.conftest import FACES
+from vqgan_cli.core.data.maps.keypoints import keypoints_json
 from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.background import StopButton
 from vqgan_cli.core.interactive.drawing import View, draw_all
+from vqgan_cli.core.interactive.maps import map_kind
 from vqgan_cli.core.interactive.reconstruction import nearest_codes, reconstruct, with_code
 from vqgan_cli.core.interactive.workbench import Workbench, read_photo
 
@@ -39,8 +42,8 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LIMIT = 1_000_000
-# gradio ends its stream of events, and its heartbeat, from the page's side.
-HARMLESS = re.compile(r"/gradio_api/(queue/data|heartbeat)\S*: net::ERR_ABORTED$")
+# What the page itself gives up: streams that have told all, and pictures that others replace while they are loaded.
+HARMLESS = re.compile(r"/gradio_api/(queue/data|heartbeat|upload_progress|file=)\S*: net::ERR_ABORTED$")
 
 Serve = Callable[[Workbench], str]
 
@@ -53,21 +56,25 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """Starts a server of a model, once, and gives its address."""
+    """Starts the server of a model, unless it runs, and gives its address. One runs at a time, as in the command:
+    gradio takes the folder of its files from the environment.
+    """
     from vqgan_cli.ui.server import serving
 
-    addresses: dict[Path, str] = {}
+    address: dict[Path, str] = {}
     with ExitStack() as running:
 
         def start(bench: Workbench) -> str:
-            if bench.info.path not in addresses:
+            if bench.info.path not in address:
+                running.close()
+                address.clear()
                 server = running.enter_context(serving(bench, port=None, max_upload=LIMIT))
                 thread = threading.Thread(target=server.run)
                 thread.start()
                 running.callback(thread.join)
                 running.callback(server.stop)
-                addresses[bench.info.path] = server.address
-            return addresses[bench.info.path]
+                address[bench.info.path] = server.address
+            return address[bench.info.path]
 
         yield start
 
@@ -240,6 +247,83 @@ def test_condition(browser: Browser, serve: Serve, by_map: Workbench, tmp_path: 
         expected = drawn(by_map, Request(images=4, condition=str(labels), size=(32, 32)), None)
         assert np.array_equal(shown(page, "#condition-images"), expected)
         assert shown(page, "#condition-map")[0].shape == (32, 32, 3)
+
+
+def draws_by(page: Page, bench: Workbench, request: Request) -> None:
+    """The page draws what it is asked for, and shows the map; the number of images must be another each time."""
+    assert request.size is not None
+    number(page, "Images", request.images)
+    page.click("#condition-draw")
+    says(page, "#condition-status", f"{request.images} images of {request.size[0]}x{request.size[1]}")
+    assert np.array_equal(shown(page, "#condition-images"), drawn(bench, request, None))
+    assert shown(page, "#condition-map")[0].any()
+
+
+@pytest.mark.parametrize("kind", ["edges", "lowres"])
+def test_condition_of_a_photo_and_by_a_map(
+    browser: Browser,
+    serve: Serve,
+    by_edges: Workbench,
+    larger: Workbench,
+    kind: str,
+    photo: Path,
+    tmp_path: Path,
+) -> None:
+    bench = {"edges": by_edges, "lowres": larger}[kind]
+    maps = map_kind(bench)
+    fitted = read_photo(bench, photo, 32)
+    Image.fromarray(fitted).save(tmp_path / "fitted.png")
+    maps.write(tmp_path / "map.png", maps.compute(fitted))
+    of_photo, by_file = (
+        Request(images=images, condition=str(tmp_path / name), from_images=computed, size=(32, 40))
+        for images, name, computed in ((2, "fitted.png", True), (3, "map.png", False))
+    )
+    with page_of(browser, serve(bench), "Condition") as page:
+        upload(page, "#condition-photo", photo)
+        (seen,) = shown(page, "#condition-map")
+        assert np.array_equal(seen, maps.picture(maps.compute(fitted)))
+        draws_by(page, bench, of_photo)
+
+        page.get_by_label("Remove Image").first.click()
+        page.locator("#condition-map img").wait_for(state="detached")
+        page.get_by_label({"edges": "an edge map", "lowres": "a small picture"}[kind]).check()
+        upload(page, "#condition-photo", tmp_path / "map.png")
+        page.locator("#condition-map img").wait_for()
+        draws_by(page, bench, by_file)
+
+
+def test_condition_by_depth(browser: Browser, serve: Serve, by_depth: Workbench, tmp_path: Path) -> None:
+    drawing = FACES.draw(2, 0, 32, 48)
+    map_kind(by_depth).write(tmp_path / "depth.png", map_kind(by_depth).from_drawing(drawing, FACES))
+    np.save(tmp_path / "metres.npy", drawing.depth[:, :32])
+    with page_of(browser, serve(by_depth), "Condition") as page:
+        for images, name, width in ((2, "depth.png", 48), (3, "metres.npy", 32)):
+            upload(page, "#condition-file", tmp_path / name)
+            page.locator("#condition-map img").wait_for()
+            draws_by(page, by_depth, Request(images=images, condition=str(tmp_path / name), size=(32, width)))
+            page.get_by_label("Clear").first.click()
+            page.locator("#condition-map img").wait_for(state="detached")
+        page.click("#condition-draw")
+        page.get_by_text("there is no map of depth yet").wait_for()
+
+
+def test_condition_by_keypoints(
+    browser: Browser, serve: Serve, by_keypoints: Workbench, tmp_path: Path
+) -> None:
+    points = keypoints_json(FACES.draw(2, 0, 32, 48), FACES)
+    (tmp_path / "skeleton.json").write_text(json.dumps(points.pop("skeleton")))
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    with page_of(browser, serve(by_keypoints), "Condition", quiet=False) as page:
+        upload(page, "#condition-file", tmp_path / "points.json")
+        page.get_by_text('points.json: has no "skeleton"').wait_for()
+        page.get_by_label("Clear").first.click()
+        page.set_input_files(
+            "#condition-file input[type=file]", [tmp_path / "points.json", tmp_path / "skeleton.json"]
+        )
+        page.locator("#condition-map img").wait_for()
+        draws_by(
+            page, by_keypoints, Request(images=2, condition=str(tmp_path / "points.json"), size=(32, 48))
+        )
 
 
 def test_upscale(browser: Browser, serve: Serve, larger: Workbench, photo: Path) -> None:

@@ -17,35 +17,72 @@ from vqgan_cli.core.interactive.drawing import View, draw
 from vqgan_cli.core.interactive.workbench import Workbench
 from vqgan_cli.ui.events import AT_ONCE, WITH_MODEL, Jobs, scratch, told
 
-__all__ = ["DrawPanel", "photo_box", "picture_box", "side_slider", "zoomed"]
+__all__ = [
+    "DrawPanel",
+    "help_line",
+    "in_box",
+    "photo_box",
+    "picture_box",
+    "side_slider",
+    "temperature_slider",
+    "top_k_slider",
+    "zoomed",
+]
 
 MAX_IMAGES = 16
+_ENLARGED = 300
+"""Pixels of the longer side up to which a picture is shown with each pixel as a square; larger are made smaller."""
+
+_BOX = ["vqgan-box"]
+_DRAWN = ["vqgan-gallery", "vqgan-drawn"]
 
 Picture = npt.NDArray[np.uint8]
 Ask = Callable[..., tuple[Request, int | None]]
+
+
+def help_line(text: str) -> None:
+    """What a tab is for, and what to do first, at its top."""
+    gr.Markdown(text, elem_classes=["vqgan-help"])
 
 
 def photo_box(label: str, **options: Any) -> gr.Image:
     """Where a photo is uploaded or pasted. It is passed on as the file that it is: reading it, and saying why that is
     impossible, is ours.
     """
-    box = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], buttons=[], **options)
+    box = gr.Image(
+        label=label,
+        type="filepath",
+        sources=["upload", "clipboard"],
+        buttons=[],
+        height=220,
+        elem_classes=_BOX,
+        **options,
+    )
     # Not in a subclass: gradio would write a file of types beside the module.
     box.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
     return box
 
 
-def picture_box(label: str, *, pixels: bool = True, height: int = 300, **options: Any) -> gr.Image:
-    """A picture that is shown, without loss; small ones are enlarged, with ``pixels`` each pixel as a square."""
+def picture_box(label: str, *, height: int = 300, **options: Any) -> gr.Image:
+    """A picture that is shown, without loss, as large as the box; see `in_box`."""
     return gr.Image(
         label=label,
         height=height,
         format="png",
         interactive=False,
         buttons=["download", "fullscreen"],
-        elem_classes=["vqgan-box", "vqgan-pixels"] if pixels else ["vqgan-box"],
+        elem_classes=_BOX,
         **options,
     )
+
+
+def in_box(picture: Picture | None) -> Any:
+    """What shows a picture in a `picture_box`: a small one with each pixel as a square."""
+    return None if picture is None else gr.Image(picture, elem_classes=[*_BOX, *_as_squares(picture)])
+
+
+def _as_squares(picture: Picture) -> list[str]:
+    return ["vqgan-pixels"] if max(picture.shape[:2]) <= _ENLARGED else []
 
 
 def side_slider(bench: Workbench, label: str, least: int | None = None) -> gr.Slider:
@@ -54,6 +91,16 @@ def side_slider(bench: Workbench, label: str, least: int | None = None) -> gr.Sl
     return gr.Slider(
         least or f, max(4 * own, 512 // f * f), own, step=f, label=label, info="Shorter side, in pixels"
     )
+
+
+def temperature_slider(own: float) -> gr.Slider:
+    """By how much the likelier codes are preferred."""
+    return gr.Slider(0, 2, own, step=0.05, label="Temperature", info="0: the likeliest")
+
+
+def top_k_slider(own: int, codes: int) -> gr.Slider:
+    """Of how many codes one is drawn."""
+    return gr.Slider(0, codes, min(own, codes), step=1, label="Top-k", info="0: all codes")
 
 
 def zoomed(picture: Picture, side: int) -> Picture:
@@ -81,9 +128,9 @@ class DrawPanel:
         prior = self._bench.transformer.prior
         own = self._bench.info.config.sampling
         self._add("images", gr.Slider(1, MAX_IMAGES, images, step=1, label="Images"))
-        with gr.Row(equal_height=True):
+        with gr.Row():
             self._add("seed", gr.Number(0, precision=0, minimum=0, label="Seed", min_width=100))
-            another = gr.Button("Another seed", size="sm", min_width=100)
+            another = gr.Button("Another seed", size="md", min_width=140, elem_classes=["vqgan-beside"])
         another.click(
             None, outputs=self._controls["seed"], js="() => Math.floor(Math.random() * 2 ** 31)", **AT_ONCE
         )
@@ -92,15 +139,16 @@ class DrawPanel:
             self._stop = gr.Button("Stop", elem_id=f"{self._tool}-stop")
         with gr.Accordion("Sampling", open=True):
             with gr.Row():
-                self._add("temperature", gr.Slider(0, 2, own.temperature, step=0.05, label="Temperature"))
-                size = prior.spec.codebook_size
-                self._add("top_k", gr.Slider(0, size, min(own.top_k, size), step=1, label="Top-k (0: all)"))
+                self._add("temperature", temperature_slider(own.temperature))
+                self._add("top_k", top_k_slider(own.top_k, prior.spec.codebook_size))
             with gr.Row():
-                self._add("top_p", gr.Slider(0.01, 1, own.top_p, step=0.01, label="Top-p"))
+                self._add(
+                    "top_p", gr.Slider(0.01, 1, own.top_p, step=0.01, label="Top-p", info="1: all codes")
+                )
                 if prior.spec.null_condition:
                     self._add(
                         "guidance",
-                        gr.Slider(0, 10, own.guidance, step=0.1, label="Guidance (1: none)"),
+                        gr.Slider(0, 10, own.guidance, step=0.1, label="Guidance", info="1: none"),
                     )
             if prior.config.order == "row":
                 widest = prior.spec.grid[1] - prior.spec.grid[1] // 2
@@ -122,13 +170,10 @@ class DrawPanel:
         self._gallery = gr.Gallery(
             label="Images",
             format="png",
-            columns=4,
-            height="auto",
-            object_fit="contain",
             interactive=False,
             buttons=["download", "fullscreen"],
             elem_id=f"{self._tool}-images",
-            elem_classes=["vqgan-pixels"],
+            elem_classes=_DRAWN,
         )
         self._clicked = self._draw.click(self._asked, None, self._status, **AT_ONCE)
         self._stop.click(self._stopped, None, None, **AT_ONCE)
@@ -199,7 +244,7 @@ def _status(view: View) -> str:
     return f"{view.done} of {view.total} codes ({view.done / view.total:.0%})"
 
 
-def _shown(view: View) -> list[Any]:
-    if any(view.names):
-        return list(zip(view.pictures, view.names, strict=True))
-    return list(view.pictures)
+def _shown(view: View) -> gr.Gallery:
+    named = any(view.names)
+    images = list(zip(view.pictures, view.names, strict=True)) if named else list(view.pictures)
+    return gr.Gallery(images, elem_classes=[*_DRAWN, *_as_squares(view.pictures[0])])

@@ -27,9 +27,26 @@ THEME = gr.themes.Default(
 CSS = """
 .vqgan-pixels img { image-rendering: pixelated; }
 .vqgan-box .image-frame, .vqgan-box .image-frame img { width: 100% !important; height: 100% !important; }
-.vqgan-box img, .vqgan-pixels .thumbnail-item img { object-fit: contain !important; width: 100%; }
-.vqgan-pixels .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(150px, 45%), 1fr)); }
-#reconstruct-near .grid-container { grid-template-columns: repeat(auto-fit, minmax(64px, 1fr)); }
+.vqgan-box img { object-fit: contain !important; }
+/* Below their labels. */
+.vqgan-box .image-container:not(:fullscreen), .vqgan-gallery .grid-wrap { box-sizing: border-box; padding-top: 32px; }
+/* As high as its pictures, and they as wide as they can be; room to look at one of them. */
+.vqgan-gallery .grid-wrap { min-height: 0 !important; max-height: none !important; }
+.vqgan-gallery:has(.preview) .grid-wrap { min-height: 480px !important; }
+.vqgan-gallery .grid-container { grid-auto-rows: auto; grid-template: none / repeat(4, minmax(0, 1fr)); }
+.vqgan-gallery .thumbnail-item { aspect-ratio: auto; }
+.vqgan-gallery .thumbnail-item > img { height: auto; max-height: 60vh; object-fit: contain; }
+.vqgan-drawn .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+@media (width >= 640px) {
+  .vqgan-drawn .grid-container:has(> :nth-child(5)) { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .vqgan-drawn .grid-container:has(> :nth-child(10)) { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+}
+.vqgan-drawn .grid-container:not(:has(> :nth-child(2))) { grid-template-columns: minmax(0, 1fr); }
+.vqgan-beside { align-self: end; flex-grow: 0; }
+@media (width < 640px) {
+  .vqgan-box { height: 210px !important; }
+  #complete-editor { height: 440px !important; }
+}
 .vqgan-legend { display: flex; flex-wrap: wrap; gap: 4px 12px; max-height: 9em; overflow-y: auto; }
 .vqgan-label { display: inline-flex; align-items: center; gap: 5px; font-size: 0.85em; }
 .vqgan-label i { width: 1em; height: 1em; border-radius: 3px; border: 1px solid #8888; }
@@ -53,11 +70,11 @@ def build_page(bench: Workbench, jobs: Jobs) -> gr.Blocks:
     missing = {tool: reason for tool in TOOLS if (reason := bench.missing(tool))}
     with gr.Blocks(analytics_enabled=False, title="vqgan", fill_width=True) as page:
         gr.HTML(_head(bench))
-        with gr.Tabs():
-            for tool, layout in tabs.items():
+        with gr.Tabs(overflow_behavior="wrap"):
+            for tool in TOOLS:
                 if tool not in missing:
                     with gr.Tab(tool.capitalize(), id=tool):
-                        layout()
+                        tabs[tool]()
         if bench.transformer is None:
             gr.Markdown(
                 "This model is a tokenizer alone. Generate, Condition, Complete and Upscale take a transformer, which "

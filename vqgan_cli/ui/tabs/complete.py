@@ -13,7 +13,7 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.maps import painted_mask
 from vqgan_cli.core.interactive.workbench import Workbench, read_photo
-from vqgan_cli.ui.components import DrawPanel, photo_box, side_slider, zoomed
+from vqgan_cli.ui.components import DrawPanel, help_line, photo_box, side_slider, zoomed
 from vqgan_cli.ui.events import WITH_MODEL, Jobs, told
 
 __all__ = ["complete_tab"]
@@ -29,13 +29,25 @@ def complete_tab(bench: Workbench, jobs: Jobs) -> None:
     panel = DrawPanel(bench, jobs, "complete")
     by_map = bench.transformer.map_encoder is not None
     state = gr.State(None)
-    inputs: list[Any] = [state]
+    help_line(
+        "Upload a photo and paint over what should be drawn anew. A code is drawn knowing those before it, in "
+        f"{bench.transformer.prior.config.order} order: what is known further on stays, but what is drawn before it "
+        "does not know of it."
+    )
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            photo = photo_box("Photo", elem_id="complete-photo", height=200)
+        with gr.Column(scale=2, min_width=300):
+            photo = photo_box("Photo", elem_id="complete-photo")
             side = side_slider(bench, "Size", min(bench.size) if by_map else None)
+            part = gr.Radio(list(_PARTS), value=_PAINTED, label="Draw", elem_id="complete-part")
+            blend = gr.Checkbox(True, label="Keep the known pixels themselves, with a soft seam")
+            label = []
+            if bench.classes:
+                choices = [(f"{number}: {name}", number) for number, name in enumerate(bench.classes)]
+                label.append(gr.Dropdown(choices, value=0, label="Class"))
+        with gr.Column(scale=3, min_width=320):
             editor = gr.ImageEditor(
-                label="Paint what should be drawn anew",
+                label="Paint here",
+                height=560,
                 type="numpy",
                 image_mode="RGBA",
                 format="png",
@@ -46,18 +58,10 @@ def complete_tab(bench: Workbench, jobs: Jobs) -> None:
                 brush=gr.Brush(default_size=40, colors=["#ff00ff"], color_mode="fixed"),
                 elem_id="complete-editor",
             )
-            part = gr.Radio(list(_PARTS), value=_PAINTED, label="Draw", elem_id="complete-part")
-            blend = gr.Checkbox(True, label="Keep the known pixels themselves, with a soft seam")
-            inputs += [editor, part, blend]
-            if bench.classes:
-                choices = [(f"{number}: {name}", number) for number, name in enumerate(bench.classes)]
-                inputs.append(gr.Dropdown(choices, value=0, label="Class"))
-            gr.Markdown(
-                f"A code is drawn knowing those before it, in {bench.transformer.prior.config.order} order: what is "
-                "known further on stays, but what is drawn before it does not know of it."
-            )
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
             panel.controls(images=2)
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             panel.outputs()
 
     @told
@@ -89,7 +93,7 @@ def complete_tab(bench: Workbench, jobs: Jobs) -> None:
         return asked, int(label[0]) if label else None
 
     gr.on([photo.input, side.release], begin, [photo, side], [state, editor], **WITH_MODEL)
-    panel.connect(ask, inputs)
+    panel.connect(ask, [state, editor, part, blend, *label])
 
 
 def _paint(painted: Any) -> Any:

@@ -21,12 +21,20 @@ from vqgan_cli.core.interactive.maps import (
     read_labels,
 )
 from vqgan_cli.core.interactive.workbench import Workbench
-from vqgan_cli.ui.components import DrawPanel, photo_box, picture_box, side_slider, zoomed
+from vqgan_cli.ui.components import DrawPanel, help_line, in_box, photo_box, picture_box, side_slider, zoomed
 from vqgan_cli.ui.events import WITH_MODEL, Jobs, scratch, told
 
 __all__ = ["condition_tab"]
 
 _CANVAS = 512
+_HELP = {
+    "segmentation": "Paint a label map, with a colour for each part, or upload one; the images follow it.",
+    "edges": "Upload a photo, whose edges are computed, or a map of edges; the images follow them.",
+    "lowres": "Upload a photo, which is made small, or a small picture; the images look like it from afar.",
+    "depth": "Upload a depth map; the images follow it. Near is shown bright, far dark, unknown blue.",
+    "keypoints": "Upload the key points of people or things, as JSON (with its skeleton.json, where it holds none) or "
+    "drawn as limbs; the images follow them.",
+}
 _WHAT = {
     "edges": ("a photo, whose edges are computed", "an edge map, white on black"),
     "lowres": ("a photo, which is made small", "a small picture"),
@@ -37,8 +45,9 @@ def condition_tab(bench: Workbench, jobs: Jobs) -> None:
     """Lay out the tab, here."""
     panel = DrawPanel(bench, jobs, "condition")
     kind = map_kind(bench)
+    help_line(_HELP[kind.name])
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=2, min_width=300):
             if kind.name == "segmentation":
                 inputs = _painting(bench)
             elif kind.computable:
@@ -46,13 +55,18 @@ def condition_tab(bench: Workbench, jobs: Jobs) -> None:
                 how = gr.Radio(list(_WHAT[kind.name]), value=_WHAT[kind.name][0], label="It is")
                 inputs = [photo, how]
             else:
-                shown = ", ".join(kind.suffixes)
                 inputs = [
-                    gr.File(label=f"Map of {kind.name} ({shown})", file_types=list(kind.suffixes), height=140)
+                    gr.File(
+                        label=f"Map of {kind.name}",
+                        file_count="multiple" if kind.companions else "single",
+                        file_types=list(kind.suffixes),
+                        height=140,
+                        elem_id="condition-file",
+                    )
                 ]
-            inputs.append(side_slider(bench, "Size of the images", min(bench.size)))
+            inputs.append(side_slider(bench, "Size", min(bench.size)))
             panel.controls()
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             seen = picture_box("The map, as the model is given it", height=280, elem_id="condition-map")
             panel.outputs()
 
@@ -65,13 +79,15 @@ def condition_tab(bench: Workbench, jobs: Jobs) -> None:
 
     @told
     def look(*values: Any) -> Any:
+        if not values[0]:
+            return None
         with scratch() as folder:
-            return _prepared(bench, Path(folder), *values).picture
+            return in_box(_prepared(bench, Path(folder), *values).picture)
 
     panel.connect(ask, inputs)
     panel.drawn(look, inputs, seen)
     if kind.name != "segmentation":
-        changes = [inputs[0].upload, *(each.input for each in inputs[1:-1]), inputs[-1].release]
+        changes = [inputs[0].change, *(each.input for each in inputs[1:-1]), inputs[-1].release]
         gr.on(changes, look, inputs, seen, **WITH_MODEL)
 
 
@@ -82,10 +98,18 @@ def _prepared(bench: Workbench, folder: Path, given: Any, *more: Any) -> Prepare
         if given is None or given["composite"] is None:
             raise UsageError("there is no map yet", hint="paint one, or upload one")
         return painted_map(bench, np.ascontiguousarray(given["composite"][..., :3]), folder, side)
-    if given is None:
-        raise UsageError(f"there is no {kind.name} map yet", hint="upload one")
+    files = [Path(each) for each in (given if isinstance(given, list) else [given]) if each is not None]
+    beside = [each for each in files if each.name in kind.companions]
+    maps = [each for each in files if each not in beside]
+    if len(maps) != 1:
+        raise UsageError(
+            f"there are {len(maps)} maps of {kind.name}, and one is drawn by at a time"
+            if maps
+            else f"there is no map of {kind.name} yet",
+            hint="upload one",
+        )
     of_photo = kind.computable and more[0] == _WHAT[kind.name][0]
-    return given_map(bench, Path(given), folder, side, of_photo=of_photo)
+    return given_map(bench, maps[0], folder, side, of_photo=of_photo, beside=beside)
 
 
 def _painting(bench: Workbench) -> list[Any]:

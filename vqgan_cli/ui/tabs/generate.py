@@ -10,7 +10,7 @@ import gradio as gr
 from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.commands import generate_command
 from vqgan_cli.core.interactive.workbench import Workbench
-from vqgan_cli.ui.components import DrawPanel
+from vqgan_cli.ui.components import DrawPanel, help_line
 from vqgan_cli.ui.events import Jobs
 
 __all__ = ["generate_tab"]
@@ -24,8 +24,12 @@ def generate_tab(bench: Workbench, jobs: Jobs) -> None:
     f, (height, width) = bench.downsampling, bench.size
     inputs: list[Any] = []
     panel = DrawPanel(bench, jobs, "generate")
+    help_line(
+        "The transformer draws the codes of new images, one after the other, and the tokenizer makes pictures of them. "
+        "The same seed draws the same images."
+    )
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=2, min_width=300):
             if bench.classes:
                 choices = [("all in turn", _ALL)]
                 choices += [(f"{number}: {name}", number) for number, name in enumerate(bench.classes)]
@@ -39,7 +43,7 @@ def generate_tab(bench: Workbench, jobs: Jobs) -> None:
             if not whole:
                 gr.Markdown(f"Beyond {height}x{width} (height x width) a window slides over the image.")
             panel.controls()
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             panel.outputs()
             command = gr.Code(
                 "",

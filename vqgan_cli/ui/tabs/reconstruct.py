@@ -27,7 +27,7 @@ from vqgan_cli.core.interactive.reconstruction import (
     with_code,
 )
 from vqgan_cli.core.interactive.workbench import Workbench, read_photo
-from vqgan_cli.ui.components import photo_box, picture_box, side_slider, zoomed
+from vqgan_cli.ui.components import help_line, in_box, photo_box, picture_box, side_slider, zoomed
 from vqgan_cli.ui.events import WITH_MODEL, told
 
 __all__ = ["reconstruct_tab"]
@@ -61,21 +61,23 @@ def reconstruct_tab(bench: Workbench) -> None:
     """Lay out the tab, here."""
     state = gr.State(None)
     last = bench.tokenizer.codebook_size - 1
+    f = bench.downsampling
+    help_line(
+        f"The tokenizer makes one code of each {f}x{f} pixels of a photo, and a picture of the codes. Upload a photo "
+        "to see what they keep of it; then click a cell of the codes or of the reconstruction to change its code."
+    )
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             photo = photo_box("Photo", elem_id="reconstruct-photo")
+        with gr.Column(scale=2, min_width=320):
             side = side_slider(bench, "Size")
             gain = gr.Slider(1, 20, 4, step=1, label="Difference, times")
-            facts = gr.Markdown(
-                "Upload a photo. Then click a cell of the codes or of the reconstruction to change it."
-            )
-        with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                original = picture_box("Original", min_width=160)
-                rebuilt = picture_box("Reconstruction", min_width=160, elem_id="reconstruct-picture")
-            with gr.Row():
-                apart = picture_box("Difference", min_width=160)
-                grid = picture_box("Codes", pixels=False, min_width=160, elem_id="reconstruct-codes")
+            facts = gr.Markdown("")
+    with gr.Row():
+        original = picture_box("Original", min_width=150)
+        rebuilt = picture_box("Reconstruction", min_width=150, elem_id="reconstruct-picture")
+        apart = picture_box("Difference", min_width=150)
+        grid = picture_box("Codes", min_width=150, elem_id="reconstruct-codes")
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             chosen = gr.Markdown("", elem_id="reconstruct-cell")
@@ -87,21 +89,18 @@ def reconstruct_tab(bench: Workbench) -> None:
             files = gr.File(
                 label="As of vqgan encode", interactive=False, file_count="multiple", visible=False
             )
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=1, min_width=300):
             near = gr.Gallery(
                 label="Nearest codes: what the cell would look like",
                 format="png",
-                columns=8,
-                height=170,
                 allow_preview=False,
                 interactive=False,
                 buttons=[],
                 elem_id="reconstruct-near",
-                elem_classes=["vqgan-pixels"],
+                elem_classes=["vqgan-gallery", "vqgan-pixels"],
             )
-            pair = picture_box(
-                "The cell and its neighbours: photo, its own codes, now", elem_id="reconstruct-pair"
-            )
+        with gr.Column(scale=1, min_width=300):
+            pair = picture_box("The cell: photo, its own codes, now", height=200, elem_id="reconstruct-pair")
 
     everything = [state, original, rebuilt, apart, grid, facts, chosen, code, near, pair, files]
 
@@ -120,9 +119,9 @@ def reconstruct_tab(bench: Workbench) -> None:
             row = _pair(bench, made, session.cell)
         return (
             session,
-            made.original,
+            in_box(made.original),
             _clickable(made.picture),
-            difference(made.original, made.picture, gain),
+            in_box(difference(made.original, made.picture, gain)),
             code_picture(made.codes, _CLICKED_SIDE, session.cell),
             _facts(bench, made),
             text,
@@ -191,7 +190,7 @@ def reconstruct_tab(bench: Workbench) -> None:
 
     @told
     def amplify(session: _Session | None, gain: float) -> Any:
-        return difference(session.made.original, session.made.picture, gain) if session else None
+        return in_box(difference(session.made.original, session.made.picture, gain) if session else None)
 
     gr.on([photo.input, side.release], begin, [photo, side, gain], everything, **WITH_MODEL)
     for shown_grid in (grid, rebuilt):

@@ -13,7 +13,7 @@ from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.enlarging import enlarge_by_model, made_small
 from vqgan_cli.core.interactive.maps import map_kind
 from vqgan_cli.core.interactive.workbench import Workbench, read_photo
-from vqgan_cli.ui.components import photo_box
+from vqgan_cli.ui.components import help_line, photo_box, temperature_slider, top_k_slider
 from vqgan_cli.ui.events import AT_ONCE, WITH_MODEL, Jobs, told
 
 __all__ = ["upscale_tab"]
@@ -25,19 +25,22 @@ def upscale_tab(bench: Workbench, jobs: Jobs) -> None:
     """Lay out the tab, here."""
     own = bench.info.config.sampling
     factor = map_kind(bench).config.lowres_factor
-    size = bench.tokenizer.codebook_size
+    help_line(
+        f"A small picture becomes {factor} times as wide and high: the model draws the detail that it lacks. To try it "
+        "with a large photo, have that made small first."
+    )
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=2, min_width=300):
             photo = photo_box("Small picture", elem_id="upscale-photo")
             how = gr.Radio([_AS_IT_IS, _MADE_SMALL], value=_AS_IT_IS, label="Take it")
             consistent = gr.Checkbox(True, label="Consistent: made small again, it is the picture given")
-            temperature = gr.Slider(0, 2, own.temperature, step=0.05, label="Temperature")
-            top_k = gr.Slider(0, size, min(own.top_k, size), step=1, label="Top-k (0: all)")
+            temperature = temperature_slider(own.temperature)
+            top_k = top_k_slider(own.top_k, bench.tokenizer.codebook_size)
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             with gr.Row():
                 enlarge = gr.Button(f"Enlarge {factor} times", variant="primary", elem_id="upscale-draw")
                 halt = gr.Button("Stop")
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             status = gr.Markdown("", elem_id="upscale-status")
             slider = gr.ImageSlider(
                 label="Bicubic on the left, the model on the right",
