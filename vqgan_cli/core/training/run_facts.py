@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -188,10 +189,10 @@ def log_records(path: Path, problems: list[str]) -> Iterator[dict[str, float | s
     """The lines of a run's log that can be read, in order; none where there is no log, or none that can be opened,
     which is added to the problems.
     """
+    if not os.path.lexists(path):
+        return
     try:
         lines = path.open(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
     except OSError as error:
         problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
         return
