@@ -35,7 +35,8 @@ class RecordedStep:
                 step(self._codes, self._positions)
         torch.cuda.current_stream(codes.device).wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Threads that write pictures may use the device meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._logits = step(self._codes, self._positions)
 
     def __call__(self, codes: Tensor, positions: Tensor) -> Tensor:
