@@ -114,6 +114,19 @@ def assert_all_drawn(page: Page) -> None:
     assert all(strong > 20 for strong in drawn.values()), drawn
 
 
+def test_curves_of_a_chart_are_told_apart(browser: Browser, compared: str) -> None:
+    """By colour or by dashes, though the curves of a run have one colour; the chart of both GAN losses among them."""
+    with open_page(browser) as page:
+        page.goto(compared)
+        charts = page.evaluate(
+            "[...document.querySelectorAll('.chart')].map((chart) => [...chart.querySelectorAll('.swatch')]"
+            ".map((each) => getComputedStyle(each)).map((style) => style.borderTopColor + style.borderTopStyle))"
+        )
+        assert max(map(len, charts)) >= 4
+        for looks in charts:
+            assert len(set(looks)) == len(looks)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1600])
 def test_looks(width: int, scheme: str, browser: Browser, report: str, compared: str) -> None:

@@ -70,7 +70,7 @@ const Charts = (() => {
         item.type = "button";
         item.setAttribute("aria-pressed", "true");
         const swatch = document.createElement("span");
-        swatch.className = `swatch c${this.colourOf(number)}${curve.validation ? " validation" : ""}`;
+        swatch.className = `swatch c${this.colourOf(number)}${curve.validation ? " validation" : this.isSecond(number) ? " second" : ""}`;
         const value = document.createElement("b");
         item.append(swatch, `${curve.label} `, value);
         item.addEventListener("click", () => {
@@ -86,6 +86,19 @@ const Charts = (() => {
 
     colourOf(number) {
       return (this.page.several ? this.spec.curves[number].run : number) % RUN_COLOURS;
+    }
+
+    /** Whether a run, whose curves have one colour on a page of several, has an earlier curve of training in this chart. */
+    isSecond(number) {
+      const { run, validation } = this.spec.curves[number];
+      const earlier = this.spec.curves.slice(0, number);
+      return this.page.several && !validation && earlier.some((curve) => curve.run === run && !curve.validation);
+    }
+
+    dashOf(number) {
+      if (this.isSecond(number)) return [2, 3];
+      const dashed = this.spec.curves[number].validation && (this.page.several || this.spec.curves.length > 1);
+      return dashed ? [6, 3] : undefined;
     }
 
     /** Draw anew: after a change of smoothing, scale, colours or width. */
@@ -120,7 +133,7 @@ const Charts = (() => {
           add(smooth ? smoothed(curve.y, weight) : curve.y, {
             stroke: colour,
             width: 2,
-            dash: curve.validation && (this.page.several || this.spec.curves.length > 1) ? [6, 3] : undefined,
+            dash: this.dashOf(number),
             points: { show: curve.validation || curve.x.length < 3, size: 6, fill: colour, stroke: colour },
           }),
         );
