@@ -36,6 +36,23 @@ def test_tensorboard_shows_the_run(vqgan: Vqgan, tmp_path: Path) -> None:
     assert b"codebook_size: 32" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
+def test_a_tracker_that_cannot_end_leaves_the_run_folder_free(
+    vqgan: Vqgan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call in this process has the folder; with a lock that is left it would be refused."""
+    tracking = pytest.importorskip("accelerate.tracking")
+    pytest.importorskip("tensorboard")
+
+    def fail(_tracker: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tracking.TensorBoardTracker, "finish", fail)
+        assert vqgan(*train("run", 2), "--tracker", "tensorboard").code == 1
+    done = vqgan("train-ae", "--resume", "--out", "run", "--steps", "3")
+    assert done.code == 0, done.err
+
+
 def test_wandb_shows_the_run_and_goes_on_with_it(run_vqgan: RunVqgan, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     offline = {"WANDB_MODE": "offline"}

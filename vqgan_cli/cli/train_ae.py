@@ -138,6 +138,7 @@ def train_ae(
 
     from vqgan_cli.core.recipes.train_ae import TrainAEOptions
     from vqgan_cli.core.recipes.train_ae import train_ae as recipe
+    from vqgan_cli.core.run_report.live import REPORT_FILE
 
     result = recipe(
         config,
@@ -156,7 +157,7 @@ def train_ae(
     )
     report_model(result, json=json, reporter=reporter)
     reporter.info(f"reconstructions: {run / 'samples'}")
-    reporter.info(f"report: {run / 'report.html'}")
+    reporter.info(f"report: {run / REPORT_FILE}")
     reporter.info(
         f"next: vqgan encode IMAGES -o codes.npy --ae {shlex.quote(str(run))}, then vqgan decode codes.npy -o out/"
     )

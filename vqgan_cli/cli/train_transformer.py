@@ -166,6 +166,7 @@ def train_transformer(
 
     from vqgan_cli.core.recipes.train_transformer import TrainTransformerOptions
     from vqgan_cli.core.recipes.train_transformer import train_transformer as recipe
+    from vqgan_cli.core.run_report.live import REPORT_FILE
 
     result = recipe(
         config,
@@ -185,7 +186,7 @@ def train_transformer(
     )
     report_model(result, json=json, reporter=reporter)
     reporter.info(f"samples: {run / 'samples'}")
-    reporter.info(f"report: {run / 'report.html'}")
+    reporter.info(f"report: {run / REPORT_FILE}")
     reporter.info(f"next: vqgan generate --model {shlex.quote(str(run))} -n 8 -o samples/")
     report_failures(result, reporter)
 

@@ -137,10 +137,12 @@ def open_session(settings: OptimisationConfig, options: RunOptions, reporter: Re
         finally:
             # Not end_training, which ends the group of processes too: the model would be the last to hold it, and free
             # it with the interpreter's lock in hand, for which a thread of gloo's may wait. It ends with the process.
-            for tracker in accelerator.trackers:
-                tracker.finish()
-            if run is not None:
-                run.close()
+            try:
+                for tracker in accelerator.trackers:
+                    tracker.finish()
+            finally:
+                if run is not None:
+                    run.close()
 
 
 def _write_failure(run: RunFolder, error: BaseException, resume_command: str) -> None:
