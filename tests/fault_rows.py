@@ -59,5 +59,6 @@ ROWS = {
     30: Row("two runs into one folder: the second is refused", (*_TRAINERS, *_WRITERS, "import")),
     31: Row("odd sizes, names, links and loops: handled or refused", ("train-ae", "encode", "upscale")),
     32: Row("out of memory: what to change", (*_TRAINERS, *_WRITERS)),
+    33: Row("the terminal is closed: saved, exit 129, and goes on later; not with nohup", (*_TRAINERS, *_WRITERS)),
 }  # fmt: skip
 """By number."""

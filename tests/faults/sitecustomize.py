@@ -4,7 +4,8 @@
 PART, such as ``open step-00000008.partial/facts.json``, or for nothing if EVENT is ``start``, and then does each ACTION
 once:
 
-- ``SIGKILL``, ``SIGINT``, ``SIGTERM``, ``SIGSTOP``: this process sends the signal to itself;
+- ``SIGKILL``, ``SIGINT``, ``SIGTERM``, ``SIGHUP``, ``SIGSTOP``: this process sends the signal to itself;
+- ``IGNORED:SIGHUP``: from then on this process ignores the signal, as one that ``nohup`` has started;
 - ``DISK_FULL:3000``: from then on no file can grow beyond so many bytes, without a number beyond 100 kB;
 - ``STDOUT_CLOSED``: whoever read what this process writes to stdout has left;
 - ``MEMORY_FULL:50``: from then on this process can take no more than so many MB in addition (Linux).
@@ -42,6 +43,8 @@ def _act(action: str) -> None:
     if name == "DISK_FULL":
         limit = int(number or 100_000)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    elif name == "IGNORED":
+        signal.signal(signal.Signals[number], signal.SIG_IGN)
     elif name == "STDOUT_CLOSED":
         reader, writer = os.pipe()
         os.dup2(writer, 1)

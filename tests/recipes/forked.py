@@ -6,10 +6,13 @@ are forked from does nothing else and has no threads.
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,16 +34,23 @@ class Forked:
         arguments: those of ``vqgan``.
         folder: in which it works.
         env: added to the environment of the test; ``VQGAN_FAULT`` is what ``tests/faults`` makes of it.
+        terminal: name of the one that it is started from, to which it writes; without one it writes to files.
 
     Attributes:
         pid: of the process.
     """
 
-    def __init__(self, arguments: Sequence[str | Path], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        folder: Path,
+        env: dict[str, str],
+        terminal: str | None = None,
+    ) -> None:
         self._streams = [folder / f".{name}-{os.urandom(4).hex()}" for name in ("stdout", "stderr")]
         environment = {**os.environ, **env}
         self._process = _CONTEXT.Process(
-            target=_work, args=([*map(str, arguments)], folder, environment, self._streams)
+            target=_work, args=([*map(str, arguments)], folder, environment, self._streams, terminal)
         )
         self._process.start()
         self.pid = self._process.pid
@@ -65,27 +75,35 @@ class Forked:
         self._process.join()
 
     def wait(self, timeout: float = 60) -> tuple[int, str, str]:
-        """Exit code, negative of a signal that killed it, and what it wrote to stdout and stderr."""
+        """Exit code, negative of a signal that killed it, and what it wrote to the files of stdout and stderr."""
         self._process.join(timeout)
         code = self._process.exitcode
         self.kill()
-        out, err = (path.read_text() for path in self._streams)
+        out, err = (path.read_text() if path.exists() else "" for path in self._streams)
         assert code is not None, f"still at work after {timeout} s: {err}"
         return code, out, err
 
 
-def _work(arguments: list[str], folder: Path, environment: dict[str, str], streams: list[Path]) -> None:
+def _work(
+    arguments: list[str], folder: Path, environment: dict[str, str], streams: list[Path], terminal: str | None
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whether or not the tests are started by nohup
+    if terminal is not None:
+        os.setsid()
+        fcntl.ioctl(os.open(terminal, os.O_RDWR), termios.TIOCSCTTY, 0)
     for number, path in enumerate(streams, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(terminal or path, os.O_WRONLY | os.O_CREAT), number)
     if "VQGAN_FAULT" in environment:
         runpy.run_path(str(FAULTS))
     import torch
 
+    from vqgan_cli.cli import console
     from vqgan_cli.cli.app import main
 
+    console.console.is_interactive = terminal is not None  # it has looked when it was imported
     torch.set_num_threads(1)
     multiprocessing.set_start_method(
         None, force=True

@@ -292,7 +292,7 @@ START_UP = {"train-ae": "train/cat/0.png", "train-transformer": ".partial/codes.
 """File that is opened before the first step: a photo, to see whether it can be read; codes, which are computed."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @trainers(3)
 def test_stopped_in_start_up(trainer: Trainer, number: signal.Signals, fork: Fork, tmp_path: Path) -> None:
     """At once, as nothing is there to be saved, and nothing is left that is in the way of the next start."""
@@ -360,6 +360,7 @@ def test_time_limit(trainer: Trainer, fork: Fork, vqgan: Vqgan, tmp_path: Path) 
 
 def test_signals_are_given_back(vqgan: Vqgan) -> None:
     """A caller of the program's functions keeps its own handlers."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     assert vqgan(*train("run", 1)).code == 0
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in numbers] == before

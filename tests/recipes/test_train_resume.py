@@ -97,6 +97,9 @@ STOPS = {
     "terminated in a step": Stop(
         3, ("open", None, ("SIGTERM",)), 143, "stopped", "terminated: saving", saves=True, accumulate=1
     ),
+    "hung up in a step": Stop(
+        33, ("open", None, ("SIGHUP",)), 129, "stopped", "hung up: saving", saves=True, accumulate=1
+    ),
     "killed in a step": Stop(5, ("open", None, ("SIGKILL",)), -9, "running", accumulate=1),
     "interrupted twice while saving": Stop(
         2, ("open", f"{SAVING}/facts.json", ("SIGINT", "SIGINT")), 130, "failed"
@@ -203,26 +206,29 @@ def test_stopped_twice_and_resumed(
     "end",
     [
         pytest.param(signal.SIGTERM, marks=pytest.mark.fault(3, "train-ae")),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.fault(33, "train-ae")),
         pytest.param(signal.SIGKILL, marks=[pytest.mark.fault(5, "train-ae"), pytest.mark.fault(30, "train-ae")]),
     ],
 )  # fmt: skip
 def test_worker_processes(
     end: signal.Signals, trainer: Trainer, reference: References, fork: Fork, vqgan: Vqgan, tmp_path: Path
 ) -> None:
-    """A process that reads ahead outlives SIGTERM to all, as batch schedulers send it, until the step is saved. After
-    kill -9 of its parent it does not keep the run's lock. Oracle: the run without it, which never stopped.
+    """A process that reads ahead outlives SIGTERM to all, as batch schedulers send it, and SIGHUP, as systemd does,
+    until the step is saved, and has nothing to say. After kill -9 of its parent it does not keep the run's lock.
+    Oracle: the run without it, which never stopped.
     """
     before = reference(trainer, 1)
     shutil.copytree(before.begun, tmp_path / "run")
     command = trainer.resume("run", "--set", "data.workers=1")
     process = fork(*command, env=fault("open", "samples/.", "SIGSTOP"))
     (worker,) = process.wait_until_stopped()
-    if end == signal.SIGTERM:
+    if end != signal.SIGKILL:
         os.kill(worker, end)
     os.kill(process.pid, end)
     os.kill(process.pid, signal.SIGCONT)
     code, _, err = process.wait()
-    assert code == (143 if end == signal.SIGTERM else -signal.SIGKILL), err
+    assert code == (-end if end == signal.SIGKILL else 128 + end), err
+    assert err.count("saving after this step") == (end != signal.SIGKILL)
     done = vqgan(*trainer.resume("run", "--set", "data.workers=0"))
     assert done.code == 0, done.err
     assert_equal_runs(tmp_path / "run", before.whole)

@@ -131,6 +131,7 @@ def test_a_killed_process_takes_the_other_with_it(trainer: Trainer, launch: Laun
     ("trainer", "number", "code"),
     [
         pytest.param("train-ae", signal.SIGTERM, 143, marks=pytest.mark.fault(3, "train-ae"), id="SIGTERM"),
+        pytest.param("train-ae", signal.SIGHUP, 129, marks=pytest.mark.fault(33, "train-ae"), id="SIGHUP"),
         pytest.param(
             "train-transformer",
             signal.SIGINT,
@@ -153,7 +154,7 @@ def test_the_launcher_is_stopped(
     stopped = launch.finish(process)
     assert stopped.codes == {0: [code], 1: [code]}
     assert "internal error" not in stopped.err
-    reason = {143: "terminated", 130: "interrupted"}[code]
+    reason = {143: "terminated", 130: "interrupted", 129: "hung up"}[code]
     assert (status(run)["state"], status(run)["reason"]) == ("stopped", reason)
     assert newest_step(run) == status(run)["step"]
 

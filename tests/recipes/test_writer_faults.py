@@ -170,9 +170,10 @@ def assert_finished_is_whole(writer: Writer, work: Path) -> None:
     [
         pytest.param(signal.SIGINT, 130, id="interrupt"),
         pytest.param(signal.SIGTERM, 143, id="terminate"),
+        pytest.param(signal.SIGHUP, 129, id="hang up"),
     ],
 )
-@writers(1, 3)
+@writers(1, 3, 33)
 def test_stopped_by_a_signal(
     writer: Writer, number: signal.Signals, code: int, fork: Fork, vqgan: Vqgan, tmp_path: Path
 ) -> None:

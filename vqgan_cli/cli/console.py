@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from vqgan_cli.cli.streams import closed_terminal_named, lasting_stderr
+
 __all__ = [
     "console",
     "data",
@@ -25,17 +27,22 @@ __all__ = [
     "warning",
 ]
 
-console = Console(stderr=True, highlight=False)
+console = Console(file=lasting_stderr(), highlight=False)
 
 
 def data(text: str) -> None:
-    """Writes one line of data to stdout."""
-    typer.echo(text)
+    """Writes one line of data to stdout.
+
+    Raises:
+        BrokenPipeError: nobody is there to read it.
+    """
+    with closed_terminal_named():
+        typer.echo(text)
 
 
 def json_data(value: Any) -> None:
     """Writes a value to stdout as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    data(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def info(message: str, *, time: bool = False) -> None:

@@ -17,7 +17,7 @@
     ├── MemoryLimitError          exit 1   out of memory, with the flag to change
     ├── TrackerError              exit 1   a tracker that cannot be started
     ├── LostProcessError          exit 1   of several processes, another one has ended
-    └── StoppedError              exit 130 or 143, by the signal that stopped the work
+    └── StoppedError              exit 129, 130 or 143, by the signal that stopped the work
 
 The command line turns each into one message and its exit code. This module imports nothing of the package.
 """

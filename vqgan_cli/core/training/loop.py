@@ -23,7 +23,7 @@ from vqgan_cli.core.training.checkpoints import Checkpoint, save
 from vqgan_cli.core.training.code_counts import CodeCounts, write_code_counts
 from vqgan_cli.core.training.measure import MeanMetrics, StepClock, peak_memory_gb
 from vqgan_cli.core.training.run_folder import RunFolder
-from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.stopping import BY_SIGNAL, TIME_LIMIT, StopRequest
 from vqgan_cli.core.training.trackers import log_picture
 
 __all__ = [
@@ -222,12 +222,12 @@ class _Loop:
                     reason = NO_IMPROVEMENT
                     break
         # An interrupted run saves at once; one that ran out of time has a model to be judged.
-        if reason in ("", "time limit", NO_IMPROVEMENT):
+        if reason in ("", TIME_LIMIT, NO_IMPROVEMENT):
             if reason != NO_IMPROVEMENT:  # which a validation has just found
                 self.validate()
             self.save_samples()
             meanwhile = self.stop.agreed(self.accelerator.device)
-            reason = meanwhile if meanwhile in ("interrupted", "terminated") else reason
+            reason = meanwhile if meanwhile in BY_SIGNAL else reason
         self.save_checkpoint()
         self.save_model()
         return Outcome(self.step, reason, self.validation)

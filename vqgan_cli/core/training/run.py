@@ -25,7 +25,7 @@ from vqgan_cli.core.training.environment import record_session
 from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
-from vqgan_cli.core.training.stopping import StopRequest, stopped
+from vqgan_cli.core.training.stopping import BY_SIGNAL, StopRequest, stopped
 from vqgan_cli.core.training.trackers import start_trackers
 
 __all__ = [
@@ -221,7 +221,7 @@ def finish(
             validation=outcome.validation,
             unreadable_files=[{"path": path, "reason": reason} for path, reason in failures],
         )
-    if outcome.reason in ("interrupted", "terminated"):
+    if outcome.reason in BY_SIGNAL:
         raise stopped(
             outcome.reason,
             f"after step {outcome.step} of {steps}; everything is saved in {str(options.out)!r}",

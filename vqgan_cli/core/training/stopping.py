@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,31 +14,42 @@ import torch.distributed as dist
 
 from vqgan_cli.core.errors import StoppedError
 
-__all__ = ["StopRequest", "stopped"]
+__all__ = ["BY_SIGNAL", "TIME_LIMIT", "StopRequest", "stopped"]
+
+TIME_LIMIT = "time limit"
+"""Reason of work that ended because its time was up."""
+
+_SIGNALS = {signal.SIGINT: "interrupted", signal.SIGHUP: "hung up", signal.SIGTERM: "terminated"}
+_EXIT_CODES = {reason: 128 + number for number, reason in _SIGNALS.items()}
+
+BY_SIGNAL = frozenset(_EXIT_CODES)
+"""Reasons for which there is no time for anything but saving."""
 
 
 def stopped(reason: str, rest: str, *, hint: str = "repeat the same command to go on") -> StoppedError:
     """The end of work that a signal stopped.
 
     Args:
-        reason: of `StopRequest.REASONS`, ``interrupted`` or ``terminated``; it decides the exit code.
+        reason: of `BY_SIGNAL`; it decides the exit code.
         rest: of the message: at what, and what is kept.
         hint: what to type to go on.
     """
-    return StoppedError(f"{reason} {rest}", exit_code=143 if reason == "terminated" else 130, hint=hint)
+    return StoppedError(f"{reason} {rest}", exit_code=_EXIT_CODES[reason], hint=hint)
 
 
 class StopRequest:
-    """Notes SIGINT, SIGTERM and a time limit, so that the loop can end between two steps.
+    """Notes SIGINT, SIGHUP, SIGTERM and a time limit, so that the loop can end between two steps.
 
     Used as a context manager around the work. The first Ctrl-C asks for an orderly stop; the second one raises
-    KeyboardInterrupt at once. SIGTERM asks for an orderly stop however often it comes.
+    KeyboardInterrupt at once. SIGTERM and SIGHUP ask for an orderly stop however often they come. SIGHUP, which a
+    terminal sends that is closed, stays ignored where it is, as under ``nohup``.
 
     Attributes:
         at_once: a signal ends the process where it is, as there is nothing yet that could be saved.
     """
 
-    REASONS = ("", "time limit", "interrupted", "terminated")  # in rising priority; index = agreed number
+    # In rising priority; the index is the number that processes agree on.
+    REASONS = ("", TIME_LIMIT, "interrupted", "hung up", "terminated")
 
     def __init__(
         self,
@@ -50,10 +62,13 @@ class StopRequest:
         self._deadline = time.monotonic() + max_seconds if max_seconds is not None else None
         self._on_signal = on_signal
         self._requested = 0
+        self._process = os.getpid()
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -64,13 +79,16 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self._requested == 2:
+        if os.getpid() != self._process:
+            return  # a forked process that reads images; its parent ends it
+        reason = _SIGNALS[signal.Signals(number)]
+        if reason == self.REASONS[self._requested] == "interrupted":
             raise KeyboardInterrupt
-        self._requested = max(self._requested, 3 if number == signal.SIGTERM else 2)
+        self._requested = max(self._requested, self.REASONS.index(reason))
         if self._on_signal is not None:
             self._on_signal(self.REASONS[self._requested])
         if self.at_once:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(_EXIT_CODES[reason])
 
     def pending(self) -> bool:
         """Whether a signal has asked this process to stop; other processes may not know yet."""

@@ -31,7 +31,7 @@ from vqgan_cli.core.training.loop import Experiment, StepReport
 from vqgan_cli.core.training.optimizer import adamw
 from vqgan_cli.core.training.schedule import learning_rate_factor
 from vqgan_cli.core.training.sharding import load_whole_state, shard, whole, whole_state
-from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.stopping import BY_SIGNAL, StopRequest
 
 __all__ = ["TransformerExperiment", "describe", "saved_architecture"]
 
@@ -185,7 +185,7 @@ class TransformerExperiment(Experiment):
             sums[1] += (logits.argmax(-1) == codes.flatten()).sum()
             sums[2] += codes.numel()
         model.train(was_training)
-        if stop.agreed(accelerator.device) in ("interrupted", "terminated"):
+        if stop.agreed(accelerator.device) in BY_SIGNAL:
             return {}
         nats, right, count = accelerator.reduce(sums).tolist()
         pixels = self.tokenizer.downsampling**2  # per code

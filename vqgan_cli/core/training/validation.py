@@ -18,7 +18,7 @@ from vqgan_cli.core.losses import reconstruction_loss
 from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.reconstruction import RunningMeans, l1, picture_distances
 from vqgan_cli.core.models.tokenizer import Tokenizer
-from vqgan_cli.core.training.stopping import StopRequest
+from vqgan_cli.core.training.stopping import BY_SIGNAL, StopRequest
 
 __all__ = ["reconstruction_pairs", "validate_tokenizer"]
 
@@ -67,7 +67,7 @@ def validate_tokenizer(
             )
     finally:
         tokenizer.train(was_training)
-    if stop.agreed(device) in ("interrupted", "terminated"):
+    if stop.agreed(device) in BY_SIGNAL:
         return {}
     means.totals = accelerator.reduce(means.totals)
     usage.counts = accelerator.reduce(usage.counts)
