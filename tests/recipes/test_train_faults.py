@@ -350,6 +350,7 @@ def test_time_limit(trainer: Trainer, fork: Fork, vqgan: Vqgan, tmp_path: Path) 
         assert "time limit" in err
         saved = status(run)
         assert (saved["state"], saved["reason"]) == ("stopped", "time limit")
+        assert "stopped at the time limit that was asked for" in (run / "report.html").read_text("utf-8")
         assert saved["resume"] == f"vqgan {trainer.command} --resume --out run"
         assert saved["step"] == newest_step(run) == log(run)[-1]["step"]
         assert log(run)[-1]["validation/loss"] == saved["validation"]["loss"]

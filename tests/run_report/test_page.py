@@ -82,11 +82,43 @@ def test_page_of_a_transformer(tmp_path: Path) -> None:
     assert "Drawn by the model" in text
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "word", "sentence"),
+    [
+        ("stopped", "time limit", "time limit reached", "stopped at the time limit that was asked for"),
+        ("stopped", "interrupted", "interrupted", "Ctrl-C has stopped it"),
+        ("stopped", "terminated", "interrupted", "SIGTERM has stopped it"),
+        ("stopped", "hung up", "interrupted", "its terminal was closed"),
+        ("stopped", "a new reason", "interrupted", "interrupted: a new reason."),
+        ("failed", "disk full", "failed", "failed: disk full."),
+        ("finished", "no improvement", "done", "ended early: no improvement."),
+    ],
+)
+def test_page_says_why_a_run_ended(state: str, reason: str, word: str, sentence: str, tmp_path: Path) -> None:
+    """Oracle: what the run has written into its status, and what was typed: a limit that was asked for is no
+    interruption. The command that goes on is there as the run has named it.
+    """
+    run = write_run(tmp_path / "run", state=state)
+    ended = json.loads((run / "status.json").read_text())
+    ended |= {"reason": reason, "resume": "vqgan train-ae --resume --out 'my run'"}
+    (run / "status.json").write_text(json.dumps(ended))
+    record = read_run(run)
+    text = page(record)
+    assert re.search(rf'<span class="state \w+">{word}</span>', text)
+    assert f">{word}</span>" in comparison([record, record])
+    shown = parsed(text, tmp_path).text
+    assert sentence in shown
+    assert "Go on with: vqgan train-ae --resume --out 'my run'" in shown
+    assert "interrupted: time limit" not in text
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     """Markup in the folder's name, in names and values of the log, in status and environment is only ever text."""
     run = write_run(tmp_path / HOSTILE.replace("/", "∕"), state="failed")
     status = json.loads((run / "status.json").read_text())
-    (run / "status.json").write_text(json.dumps({**status, "reason": HOSTILE, "hint": HOSTILE}))
+    (run / "status.json").write_text(
+        json.dumps({**status, "reason": HOSTILE, "hint": HOSTILE, "resume": HOSTILE})
+    )
     write_log(run, [{"step": 1, HOSTILE: 1.0, f"quantizer/{HOSTILE}": "nan", "loss/total": 1.0}])
     sessions = json.loads((run / "environment.json").read_text())
     sessions[0] |= {"device": HOSTILE, "commit": HOSTILE, "versions": {HOSTILE: HOSTILE}}

@@ -176,7 +176,7 @@ def report_model(result: TrainResult, *, json: bool, reporter: Reporter) -> None
 
     outcome = result.outcome
     if outcome.reason == "time limit":
-        reporter.info(f"{outcome.reason} reached after step {outcome.step}; --resume goes on")
+        reporter.info(f"time limit reached after step {outcome.step}, as asked for; --resume goes on")
     elif outcome.reason:
         reporter.info(f"ended after step {outcome.step}: {outcome.reason}")
     if not is_main_process():

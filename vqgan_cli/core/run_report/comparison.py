@@ -9,8 +9,9 @@ from pathlib import PurePath
 
 from vqgan_cli.core.run_report.chart_html import charts_html, run_page, toolbar_html
 from vqgan_cli.core.run_report.configuration import differing_keys
-from vqgan_cli.core.run_report.page import STATES, duration, figures_of, progress_html
+from vqgan_cli.core.run_report.page import duration, figures_of, progress_html
 from vqgan_cli.core.run_report.reading import RunRecord
+from vqgan_cli.core.run_report.state import state_html
 from vqgan_cli.core.run_report.tables import table_html
 
 __all__ = ["comparison"]
@@ -46,13 +47,12 @@ def _told_apart(runs: Sequence[RunRecord]) -> list[RunRecord]:
 def _runs(runs: Sequence[RunRecord]) -> str:
     rows = []
     for number, run in enumerate(runs):
-        word, colour = STATES.get(run.state, (run.state, "warn"))
         problems = "".join(f'<p class="reason warn">{html.escape(each)}</p>' for each in run.problems)
         preset = f"preset {run.config.name}" if run.config else "its config cannot be read"
         time = f" · {duration(run.seconds)}" if run.seconds is not None else ""
         rows.append(
             f'<li><span class="swatch c{number % 10}"></span><strong>{html.escape(run.name)}</strong> '
-            f'<span class="state {colour}">{html.escape(word)}</span> <span class="facts">vqgan {run.stage}, '
+            f'{state_html(run)} <span class="facts">vqgan {run.stage}, '
             f"{html.escape(preset)} · {progress_html(run)}{time}</span>{problems}</li>"
         )
     return f'<ul class="compared">{"".join(rows)}</ul>'

@@ -11,19 +11,10 @@ from vqgan_cli.core.run_report.codebook import codebook_html
 from vqgan_cli.core.run_report.commands import next_commands
 from vqgan_cli.core.run_report.configuration import config_html
 from vqgan_cli.core.run_report.reading import RunRecord
+from vqgan_cli.core.run_report.state import reason_html, state_html
 from vqgan_cli.core.run_report.tables import table_html
 
-__all__ = ["STATES", "duration", "figures_of", "page", "progress_html"]
-
-STATES = {
-    "starting": ("starting", "live"),
-    "running": ("running", "live"),
-    "finished": ("done", "good"),
-    "stopped": ("interrupted", "warn"),
-    "failed": ("failed", "bad"),
-    "killed": ("killed", "bad"),
-}
-"""Words for each state of a run, and the class that colours them."""
+__all__ = ["duration", "figures_of", "page", "progress_html"]
 
 _SHARES = ("validation/accuracy", "validation/codebook_usage")
 """Figures from 0 to 1 that people read in percent."""
@@ -108,7 +99,6 @@ def _last_step(run: RunRecord) -> int:
 
 
 def _header(run: RunRecord) -> str:
-    word, colour = STATES.get(run.state, (run.state, "warn"))
     facts = [progress_html(run)]
     if run.seconds is not None:
         facts.append(f"{duration(run.seconds)} of training")
@@ -120,17 +110,10 @@ def _header(run: RunRecord) -> str:
         f'written <time datetime="{now.isoformat(timespec="seconds")}">{now:%Y-%m-%d %H:%M} UTC</time>'
         '<span id="age"></span>'
     )
-    lines = [
-        f'<header>\n<h1>{html.escape(run.name)} <span class="state {colour}">{html.escape(word)}</span></h1>'
-    ]
+    lines = [f"<header>\n<h1>{html.escape(run.name)} {state_html(run)}</h1>"]
     lines.append(f"<p>{html.escape(_what(run))}</p>")
     lines.append(f'<p class="facts">{" · ".join(facts)}</p>')
-    if run.state in ("stopped", "failed", "killed") and (run.reason or run.state == "killed"):
-        reason = run.reason or "no process is at work, and none has said why it ended"
-        hint = f" {run.status['hint']}" if isinstance(run.status.get("hint"), str) else ""
-        lines.append(f'<p class="reason {colour}">{html.escape(f"{word}: {reason}.{hint}")}</p>')
-    elif run.state == "finished" and run.reason not in ("", "all steps done"):
-        lines.append(f'<p class="reason good">{html.escape(f"ended early: {run.reason}.")}</p>')
+    lines += [reason] if (reason := reason_html(run)) else []
     lines += [f'<p class="reason warn">{html.escape(problem)}</p>' for problem in run.problems]
     return "\n".join([*lines, "</header>"])
 
