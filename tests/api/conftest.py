@@ -75,7 +75,7 @@ def _save_transformer(
     for parameter in prior.parameters():
         parameter.data.mul_(5)  # far from uniform, so that a seed and a condition make a difference
     path.parent.mkdir()
-    classes = CLASSES if spec.condition == "class" else ()
+    classes = CLASSES if spec.condition_size == len(CLASSES) else ()
     save_transformer(
         path, prior.state_dict(), tokenizer.state_dict(), config, spec, classes, {"step": 0}, maps
     )
@@ -84,7 +84,7 @@ def _save_transformer(
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``photos/`` by class, ``photo.png``, ``codes.npy``, and in ``runs/`` models of random weights: ``my-ae``,
-    ``my-transformer`` (by class) and ``by-edges``.
+    ``my-transformer`` (by class), ``of-imagenet`` (by its 1,000 classes) and ``by-edges``.
     """
     folder = tmp_path_factory.mktemp("place with spaces")
     _draw_photos(folder / "photos")
@@ -97,6 +97,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mark = save_tokenizer(path, tokenizer.state_dict(), config, {"step": 0})
     spec = PriorSpec(64, (8, 8), "class", 2, null_condition=True)
     _save_transformer(folder / "runs/my-transformer/model.safetensors", config, tokenizer, spec)
+    spec = PriorSpec(64, (8, 8), "class", 1000, null_condition=True)
+    _save_transformer(folder / "runs/of-imagenet/model.safetensors", config, tokenizer, spec)
     by_edges = ExperimentConfig.model_validate(CONFIG | {"condition": {"kind": "edges", "tokenizer": "same"}})
     maps = MapEncoder(build_map_kind("edges", MapsConfig()), load_tokenizer(path), 2, mark)
     spec = PriorSpec(64, (8, 8), "codes", 64)

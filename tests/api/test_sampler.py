@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,46 @@ def test_draws_what_the_command_draws(
         np.testing.assert_array_equal(np.asarray(drawn[number]), picture)
 
 
+def test_keeps_the_candidates_that_the_command_keeps(here: Path, squeezenet: Path, tmp_path: Path) -> None:
+    """Oracle besides the command's files: the images of the same seed without rejection, among which those kept are."""
+    words = ["--class", "207,5", "-n", "2", "--keep", "0.25", "--max-batch", "3", "--seed", "2"]
+    names, pictures = generated(tmp_path, *words, "--scorer", str(squeezenet), model="runs/of-imagenet")
+    sampler = load_sampler("runs/of-imagenet")
+    seen: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"classes": [207, 5], "seed": 2, "max_batch": 3}
+    drawn = sampler.draw(
+        **options, images=2, keep=0.25, scorer=squeezenet, progress=lambda done, of: seen.append((done, of))
+    )
+    assert (drawn.names, drawn.labels) == (names, [207, 207, 5, 5])
+    codes = open_codes(tmp_path / "codes.npy")
+    described = json.loads((tmp_path / "samples.json").read_text())["images"]
+    assert drawn.scores == [image["score"] for image in described]
+    for number, picture in enumerate(pictures):
+        np.testing.assert_array_equal(drawn.codes[number], codes[number])
+        np.testing.assert_array_equal(np.asarray(drawn[number]), picture)
+    candidates = sampler.draw(**options, images=8)
+    assert candidates.scores is None
+    for number, image in enumerate(described):
+        np.testing.assert_array_equal(drawn.codes[number], candidates.codes[image["index"]])
+    assert [image["index"] for image in described] != [0, 1, 8, 9]  # that there was a choice
+    assert seen[-1] == (16 * 64, 16 * 64)
+    again = sampler.draw(
+        **options, images=2, keep=0.25, scorer=squeezenet
+    )  # by the classifier that is still there
+    assert [each.tobytes() for each in again] == [each.tobytes() for each in drawn]
+
+
+def test_a_scorer_that_is_none_is_said(here: Path) -> None:
+    sampler = load_sampler("runs/of-imagenet")
+    for scorer, problem in (
+        ("nothing.pth", "no file with weights"),
+        ("torchvision:resnet11", "no classifier 'resnet11'"),
+    ):
+        with pytest.raises(VqganError, match=problem) as caught:
+            sampler.draw(keep=0.5, scorer=scorer)
+        assert "--" not in f"{caught.value.message} {caught.value.hint}"
+
+
 def test_draws_by_maps_what_the_command_draws(here: Path, tmp_path: Path) -> None:
     words = ["--condition", "photos/blue", "--from-image", "-n", "1", "--size", "16x16"]
     names, pictures = generated(tmp_path, *words, model="runs/by-edges")
@@ -103,18 +144,31 @@ def test_progress_counts_all_codes(by_class: Sampler) -> None:
         ({"classes": []}, "no classes are named"),
         ({"max_batch": 0}, "max_batch 0 is below 1"),
         ({"seed": -1}, "seed -1 is below 0"),
-        ({"temperature": -1}, "sampling.temperature: -1 is not"),
-        ({"guidance_schedule": "steep"}, "'steep' is not one of constant, linear, cosine"),
+        ({"stride": 0}, "stride 0 is below 1"),
+        ({"temperature": -1}, "^temperature: -1 is not a number of at least 0$"),
+        ({"top_p": 0, "top_k": -2}, "^top_k: -2 is not .*; top_p: 0 is not"),
+        (
+            {"guidance_schedule": "steep"},
+            "^guidance_schedule: 'steep' is not one of constant, linear, cosine",
+        ),
         ({"variations": "photo.png", "strength": 2}, "strength 2 is not between 0 and 1"),
         ({"complete": "photo.png"}, "complete needs known"),
-        ({"complete": "photo.png", "known": "top:0.5", "variations": "photo.png"}, "two photos"),
+        ({"complete": "photo.png", "known": "top:0.5", "variations": "photo.png"}, "one photo"),
+        ({"complete": "photo.png", "known": "top:2"}, "known part 'top:2': the share"),
+        ({"complete": "photo.png", "known": "middle"}, "known part 'middle': no such form"),
+        ({"keep": 0.5}, "^keep needs a model of ImageNet's 1,000 classes"),
+        ({"keep": 0}, "^keep 0 is not above 0"),
+        ({"keep": 0.5, "variations": "photo.png"}, "^keep chooses among images of a class"),
+        ({"scorer": "torchvision:resnet101"}, "^scorer chooses among candidates, which takes keep"),
         ({"blend": True}, "blend is for complete"),
         ({"from_images": True}, "from_images is for condition"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(by_class: Sampler, options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(VqganError, match=problem):
+    """In the words of Python: no message and no hint names an option of the command."""
+    with pytest.raises(VqganError, match=problem) as caught:
         by_class.draw(**options)
+    assert "--" not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_map_that_cannot_be_read_is_no_image_less(here: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_texts_and_classes(text: str, classes: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("4", "--class 4: the model has 4 classes, 0 to 3"),
+        ("4", "class 4: the model has 4 classes, 0 to 3"),
         ("-1", "the model has no class '-1'"),
         ("goldn retriever", "did you mean 'golden retriever'"),
         ("", "the model has no class ''"),

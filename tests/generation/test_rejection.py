@@ -82,10 +82,10 @@ def test_scorers_that_cannot_be_used(
     urllib.request.install_opener(urllib.request.build_opener(proxy))
     try:
         with pytest.raises(
-            WeightsError, match=r"--scorer torchvision:resnet101 needs resnet101-\w+\.pth"
+            WeightsError, match=r"the scorer torchvision:resnet101 needs resnet101-\w+\.pth"
         ) as caught:
             load_scorer("torchvision:resnet101")
     finally:
         urllib.request.install_opener(urllib.request.build_opener())
-    assert "--scorer resnet101:FILE" in (caught.value.hint or "")
+    assert "resnet101:FILE" in (caught.value.hint or "")
     assert "train_ae" not in (caught.value.hint or "")

@@ -74,7 +74,7 @@ def test_rejection_without_a_network(
     )
     assert (done.code, done.out) == (1, "")
     assert "resnet101-cd907fc2.pth, which is not cached and cannot be downloaded" in done.err
-    assert f"into {offline}; or give a file: --scorer resnet101:FILE; or draw without --keep" in done.err
+    assert f"into {offline}; or give a file as scorer, resnet101:FILE; or draw without rejection" in done.err
     assert_one_message(done.err)
     assert not list(tmp_path.glob("samples/*.png"))
     assert vqgan("generate", "-m", imagenet.path, "-n", "1", "--class", "3", "--device", "cpu").code == 0

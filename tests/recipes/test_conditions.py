@@ -241,7 +241,7 @@ def test_guidance_by_maps(coarse: SavedTokenizer, vqgan: Vqgan, tmp_path: Path) 
     [
         (["--condition", "bad.png"], "has class 77; there are 12 classes"),
         (["--condition", "colour.png"], "has one channel of class indices"),
-        (["--condition", "small.png"], "enlarge it: --size 32x32"),
+        (["--condition", "small.png"], "enlarge it, by the size 32x32"),
         (["--condition", "empty"], "no images in folder"),
         (["--condition", "given/m0.png", "--size", "32x96"], "would distort"),
         (["--condition", "given/m0.png", "--from-image"], "cannot be computed"),

@@ -323,14 +323,14 @@ def test_codes_of_another_call_are_not_replaced(pets: SavedTransformer, vqgan: V
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--class", "3"), "--class 3: the model has 3 classes, 0 to 2"),
+        (("--class", "3"), "class 3: the model has 3 classes, 0 to 2"),
         (("--class", "taby"), "no class 'taby' (did you mean 'tabby'?)"),
         (("--size", "9x8"), "the nearest sizes (height x width) are 8x8 and 10x8"),
         (("--size", "big"), "'big' is no size"),
         (("--greedy", "--temperature", "1"), "--greedy and --temperature exclude each other"),
         (("--keep", "0.5"), "--keep needs a model of ImageNet's 1,000 classes"),
-        (("--keep", "0"), "--keep 0 would leave nothing"),
-        (("--top-p", "0"), "--top-p 0 would leave nothing"),
+        (("--keep", "0"), "--keep 0 is not above 0 and at most 1"),
+        (("--top-p", "0"), "--top-p: 0.0 is not a number above 0 and at most 1"),
         (("--scorer", "x"), "--scorer chooses among candidates, which takes --keep"),
         (("--codes", "codes"), "does not end in .npy"),
         (("--size", "16", "--stride", "9"), "stride 9"),
@@ -348,7 +348,7 @@ def test_wrong_usage(
 
 def test_what_a_model_was_not_trained_for(faces: SavedTransformer, vqgan: Vqgan, tmp_path: Path) -> None:
     for arguments, message in (
-        (("--class", "0"), "--class 0: this model was trained without classes"),
+        (("--class", "0"), "class 0: this model was trained without classes"),
         (("--cfg", "2"), "guidance 2: this model has no classes to be guided to"),
     ):
         done = generate(vqgan, faces, *arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -244,24 +244,34 @@ def generate(
       torchrun --nproc_per_node 8 -m vqgan_cli generate --class all -n 50 -o samples/
     """
     from vqgan_cli.core.errors import UsageError
+    from vqgan_cli.core.generation.request import CommandRequest, require_sense
     from vqgan_cli.core.sizes import parse_size
 
     pixels = parse_size(size) if size else None
     if greedy and temperature:
         raise UsageError("--greedy and --temperature exclude each other: greedy is temperature 0")
-    if top_p == 0 or keep == 0:
-        raise UsageError(f"{'--top-p' if top_p == 0 else '--keep'} 0 would leave nothing; it must be above 0")
-    if complete is not None and (known is None or variations is not None):
-        what = "--known: which part is kept" if known is None else "one photo: leave out --variations"
-        raise UsageError(f"--complete needs {what}", hint="such as --complete photo.png --known top:0.5")
-    if complete is None and (known is not None or blend):
-        raise UsageError(f"{'--known' if known is not None else '--blend'} is for --complete PHOTO")
-    if from_image and condition is None:
-        raise UsageError("--from-image is for --condition PICTURES")
-    if keep is not None and (complete or variations):
-        raise UsageError("--keep chooses among images of a class, not of a photo", hint="leave it out")
-    if scorer is not None and keep is None:
-        raise UsageError("--scorer chooses among candidates, which takes --keep", hint="add --keep 0.05")
+    asked: dict[str, Any] = {
+        "images": images or (8 if condition is None else 1),
+        "size": pixels,
+        "temperature": 0.0 if greedy else temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "guidance": cfg,
+        "guidance_schedule": cfg_schedule,
+        "stride": stride,
+        "max_batch": max_batch,
+        "seed": seed,
+        "condition": condition,
+        "from_images": from_image,
+        "complete": complete,
+        "known": known or "",
+        "blend": blend,
+        "variations": variations,
+        "strength": strength,
+        "keep": keep,
+        "scorer": scorer,
+    }
+    require_sense(CommandRequest(**asked))
 
     from vqgan_cli.cli.display import ConsoleReporter, is_main_process
     from vqgan_cli.core.newest import newest_transformer
@@ -276,29 +286,11 @@ def generate(
         model=model,
         out=out,
         classes=class_,
-        images=images or (8 if condition is None else 1),
-        size=pixels,
-        temperature=0.0 if greedy else temperature,
-        top_k=top_k,
-        top_p=top_p,
-        guidance=cfg,
-        guidance_schedule=cfg_schedule,
-        stride=stride,
-        max_batch=max_batch,
-        seed=seed,
-        condition=condition,
-        from_images=from_image,
-        complete=complete,
-        known=known or "",
-        blend=blend,
-        variations=variations,
-        strength=strength,
         codes=codes,
-        keep=keep,
-        scorer=scorer or "torchvision:resnet101",
         precision=precision,
         device=device,
         force=force,
+        **asked,
     )
     result = recipe(options, reporter)
     if not is_main_process():

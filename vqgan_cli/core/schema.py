@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
@@ -61,16 +61,25 @@ def settings() -> list[Setting]:
     ]
 
 
-def problems_of(error: ValidationError) -> list[str]:
-    """One sentence per failure of validating an `ExperimentConfig`: dotted key, value, what is expected."""
+def problems_of(error: ValidationError, called: Callable[[str], str] = str) -> list[str]:
+    """One sentence per failure of validating an `ExperimentConfig`: dotted key, value, what is expected.
+
+    Args:
+        error: of the validation.
+        called: what a dotted key is called where its value was given.
+    """
     return [
-        _problem(details["type"], details["loc"], details["input"], details.get("ctx", {}), details["msg"])
+        _problem(
+            called, details["type"], details["loc"], details["input"], details.get("ctx", {}), details["msg"]
+        )
         for details in error.errors(include_url=False)
     ]
 
 
-def _problem(kind: str, loc: Location, value: Any, context: dict[str, Any], message: str) -> str:
-    key = _dotted(loc)
+def _problem(
+    called: Callable[[str], str], kind: str, loc: Location, value: Any, context: dict[str, Any], message: str
+) -> str:
+    key = called(_dotted(loc))
     if kind in ("extra_forbidden", "invalid_key"):
         return f"{key}: unknown key{_nearest_key(loc)}"
     annotation, constraints = _declaration(loc)

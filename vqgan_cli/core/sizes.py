@@ -41,7 +41,7 @@ def require_multiples(height: int, width: int, f: int, whose: str) -> None:
     """
     if height % f or width % f:
         raise UsageError(
-            f"--size {height}x{width} is not a multiple of this {whose}'s f = {f}",
+            f"size {height}x{width} is not a multiple of this {whose}'s f = {f}",
             hint="the nearest sizes (height x width) are "
             + " and ".join(nearest_multiples(height, width, f)),
         )

@@ -84,13 +84,13 @@ class ClassNames:
             return next(iter(named))
         if named:
             numbers = " and ".join(map(str, sorted(named)))
-            raise UsageError(f"--class {text!r} is the name of the classes {numbers}", hint="give the number")
+            raise UsageError(f"class {text!r} is the name of the classes {numbers}", hint="give the number")
         if text.isascii() and text.isdigit():
             digits = text.lstrip("0") or "0"
             if len(digits) <= len(str(self.count)) and int(digits) < self.count:
                 return int(digits)
             raise UsageError(
-                f"--class {text}: the model has {self.count} classes, 0 to {self.count - 1}",
+                f"class {text}: the model has {self.count} classes, 0 to {self.count - 1}",
                 hint=self._hint(),
             )
         raise UsageError(
@@ -100,9 +100,7 @@ class ClassNames:
 
     def _hint(self) -> str:
         shown = ", ".join(self._shown[:_SHOWN]) + (", ..." if len(self._shown) > _SHOWN else "")
-        return f"--class takes a number from 0 to {self.count - 1}" + (
-            f" or a name: {shown}" if shown else ""
-        )
+        return f"a class is a number from 0 to {self.count - 1}" + (f" or a name: {shown}" if shown else "")
 
     def _add(self, name: str, index: int) -> None:
         self._classes.setdefault(_normalised(name), set()).add(index)

@@ -43,7 +43,7 @@ def parse_known(text: str, height: int, width: int) -> Mask:
     if name in ("top", "bottom", "left", "right"):
         share = _numbers(text, values, 1)[0]
         if not 0 < share < 1:
-            raise UsageError(f"--known {text}: the share must lie between 0 and 1", hint=_FORMS)
+            raise UsageError(f"known part {text!r}: the share must lie between 0 and 1", hint=_FORMS)
         rows, columns = round(share * height), round(share * width)
         part = {
             "top": (slice(0, rows), slice(None)),
@@ -58,7 +58,7 @@ def parse_known(text: str, height: int, width: int) -> Mask:
             top, bottom, left, right = top * height, bottom * height, left * width, right * width
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise UsageError(
-                f"--known {text}: top, left, bottom, right must lie in this order inside {height}x{width} "
+                f"known part {text!r}: top, left, bottom, right must lie in this order inside {height}x{width} "
                 "(height x width) pixels",
                 hint=_FORMS,
             )
@@ -69,11 +69,11 @@ def parse_known(text: str, height: int, width: int) -> Mask:
         mask = read_image(text, background=(0, 0, 0)).mean(axis=2) > 127.5
         known = resize(mask, height, width)
     else:
-        raise UsageError(f"--known {text}: no such form, and no such file", hint=_FORMS)
+        raise UsageError(f"known part {text!r}: no such form, and no such file", hint=_FORMS)
     if known.all() or not known.any():
         left_over = "draw" if known.all() else "keep"
         raise UsageError(
-            f"--known {text} leaves nothing to {left_over} of {height}x{width} pixels", hint=_FORMS
+            f"known part {text!r} leaves nothing to {left_over} of {height}x{width} pixels", hint=_FORMS
         )
     return known
 
@@ -136,7 +136,7 @@ def _numbers(text: str, values: str, count: int) -> list[float]:
     parts = values.split(",")
     if len(parts) != count or not all(re.fullmatch(r"\s*\d*\.?\d+\s*", part) for part in parts):
         noun = "one number" if count == 1 else f"{count} numbers"
-        raise UsageError(f"--known {text}: expected {noun} after the colon", hint=_FORMS)
+        raise UsageError(f"known part {text!r}: expected {noun} after the colon", hint=_FORMS)
     return [float(part) for part in parts]
 
 

@@ -63,7 +63,7 @@ def maps_of_files(
     assert encoder is not None
     kind = encoder.map_kind
     if from_images and not kind.computable:
-        raise UsageError(f"--from-image: {kind.name} maps cannot be computed from pictures")
+        raise UsageError(f"{kind.name} maps cannot be computed from pictures; give the maps themselves")
     found = find_images(spec) if from_images else find_maps(spec, kind)
 
     def read(key: str) -> Array:
@@ -121,7 +121,7 @@ def maps_of_codes(path: Path, model: Transformer) -> list[Template]:
     if codes.fingerprint is not None and codes.fingerprint != encoder.fingerprint:
         raise FingerprintError(
             f"{str(path)!r} was made by another tokenizer than the one of this model's {encoder.map_kind.name} maps",
-            hint="give the maps themselves, or codes of the tokenizer that was named with --condition-ae",
+            hint="give the maps themselves, or codes of the tokenizer that the model was trained with",
         )
     codes.validate(encoder.codebook_size)
     templates = []
@@ -217,7 +217,7 @@ def _require_window(model: Transformer, height: int, width: int, name: str) -> N
         raise UsageError(
             f"{name!r} gives images of {height}x{width} (height x width), and this model with maps draws at least "
             f"{least[0]}x{least[1]}",
-            hint=f"enlarge it: --size {max(height, least[0])}x{max(width, least[1])}",
+            hint=f"enlarge it, by the size {max(height, least[0])}x{max(width, least[1])}",
         )
 
 
@@ -226,7 +226,7 @@ def _require_aspect(array: Array, height: int, width: int, name: str) -> None:
     if not 0.8 < ratio < 1.25:
         raise DataError(
             f"{name!r} is {array.shape[0]}x{array.shape[1]}, which {height}x{width} (height x width) would distort",
-            hint="leave --size out, or give it the aspect ratio of the map",
+            hint="leave the size out, or give it the aspect ratio of the map",
         )
 
 

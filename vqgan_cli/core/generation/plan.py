@@ -32,7 +32,7 @@ def asked_classes(classes: Sequence[str | int], names: ClassNames, *, by_class: 
     """
     if not by_class:
         asked = ", ".join(map(str, classes))
-        raise UsageError(f"--class {asked}: this model was trained without classes", hint="leave --class out")
+        raise UsageError(f"class {asked}: this model was trained without classes", hint="leave it out")
     if not classes:
         raise UsageError("no classes are named")
     found: list[int] = []
@@ -42,7 +42,7 @@ def asked_classes(classes: Sequence[str | int], names: ClassNames, *, by_class: 
         elif 0 <= each < names.count:
             found.append(int(each))
         else:
-            raise UsageError(f"--class {each}: the model has {names.count} classes, 0 to {names.count - 1}")
+            raise UsageError(f"class {each}: the model has {names.count} classes, 0 to {names.count - 1}")
     return list(dict.fromkeys(found))
 
 

@@ -5,24 +5,47 @@ As in the paper (Esser et al. 2021, appendix; after Razavi et al. 2019, "VQ-VAE-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from vqgan_cli.core.artifacts import fingerprint
 from vqgan_cli.core.errors import UsageError, WeightsError, did_you_mean
 from vqgan_cli.core.files import staged_file
+from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.models.classifiers import ImageClassifier, classifier_names, recognise_classifier
 from vqgan_cli.core.pretrained import read_weights, weights_file
 
-__all__ = ["BestCandidates", "load_scorer"]
+__all__ = ["DEFAULT_SCORER", "BestCandidates", "class_scores", "load_scorer", "require_imagenet"]
 
-_OTHERWISE = "give a file: --scorer resnet101:FILE; or draw without --keep"
+DEFAULT_SCORER = "torchvision:resnet101"
+"""The one of the paper."""
+
+_OTHERWISE = "give a file as scorer, resnet101:FILE; or draw without rejection"
+
+
+def require_imagenet(names: ClassNames, asked: str) -> None:
+    """Refuse a model whose classes no classifier knows.
+
+    Args:
+        names: of the model's classes.
+        asked: what asks for the rejection, for the message.
+
+    Raises:
+        UsageError: the classes are not ImageNet's.
+    """
+    if not names.is_imagenet:
+        raise UsageError(
+            f"{asked} needs a model of ImageNet's 1,000 classes in their order, which the classifier knows; "
+            f"this one has {f'{names.count} classes of its own' if names.count else 'no classes'}"
+        )
 
 
 def load_scorer(text: str) -> tuple[ImageClassifier, str]:
-    """The classifier that ``--scorer`` names, on the CPU, and the fingerprint of its weights.
+    """The classifier that a text names, on the CPU, and the fingerprint of its weights.
 
     Args:
         text: ``torchvision:NAME`` for published weights, which are cached or downloaded; ``NAME:FILE``; or ``FILE``, a
@@ -35,7 +58,7 @@ def load_scorer(text: str) -> tuple[ImageClassifier, str]:
     before, colon, after = text.partition(":")
     if colon and before == "torchvision":
         name = _known(after)
-        state = read_weights(weights_file(name, purpose=f"--scorer {text}", otherwise=_OTHERWISE))
+        state = read_weights(weights_file(name, purpose=f"the scorer {text}", otherwise=_OTHERWISE))
     elif colon and not Path(text).exists():
         name = _known(before)
         state = read_weights(Path(after))
@@ -45,7 +68,7 @@ def load_scorer(text: str) -> tuple[ImageClassifier, str]:
         if found is None:
             raise WeightsError(
                 f"{text!r} holds the weights of no torchvision classifier of 1,000 classes",
-                hint="--scorer torchvision:resnet101, or the file of such a classifier's state dict",
+                hint="torchvision:resnet101 is one, or the file of such a classifier's state dict",
             )
         name = found
     return ImageClassifier(name, state), fingerprint(state)
@@ -55,17 +78,27 @@ def _known(name: str) -> str:
     names = classifier_names()
     if name not in names:
         raise UsageError(
-            f"--scorer: torchvision has no classifier {name!r}{did_you_mean(name, names)}",
-            hint="--scorer torchvision:resnet101, NAME:FILE or FILE",
+            f"torchvision has no classifier {name!r}{did_you_mean(name, names)}",
+            hint="a scorer is torchvision:resnet101, NAME:FILE or FILE",
         )
     return name
 
 
+def class_scores(
+    scorer: ImageClassifier, pictures: Sequence[npt.NDArray[np.uint8]], label: int
+) -> npt.NDArray[np.float64]:
+    """How likely a classifier finds a class for each of pictures [H, W, 3] of one size; [N]."""
+    device = next(scorer.parameters()).device
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)
+    scores: npt.NDArray[np.float64] = scorer(images)[:, label].double().cpu().numpy()
+    return scores
+
+
 class BestCandidates:
-    """The candidates of one class with the highest scores so far, and how many were seen, kept in a file.
+    """The candidates of one class with the highest scores so far, and how many were seen.
 
     Args:
-        path: the file; if it is there, from an earlier call, that one is gone on from.
+        path: the file that keeps them; if it is there, from an earlier call, that one is gone on from. None: no file.
         keep: how many candidates stay.
         grid: [h, w] of their codes.
 
@@ -76,13 +109,15 @@ class BestCandidates:
         codes: int64 [n, h, w].
     """
 
-    def __init__(self, path: Path, keep: int, grid: tuple[int, int]) -> None:
+    def __init__(self, path: Path | None, keep: int, grid: tuple[int, int]) -> None:
         self._path = path
         self._keep = keep
         self.seen = 0
         self.indices = np.zeros(0, np.int64)
         self.scores = np.zeros(0, np.float64)
         self.codes = np.zeros((0, *grid), np.int64)
+        if path is None:
+            return
         try:
             with np.load(path) as stored:
                 self.seen = int(stored["seen"])
@@ -92,7 +127,7 @@ class BestCandidates:
             pass
 
     def add(self, first: int, scores: npt.NDArray[np.float64], codes: npt.NDArray[np.int64]) -> None:
-        """Take in the next candidates, and write the file.
+        """Take in the next candidates, and write the file if there is one.
 
         Args:
             first: image index of the first one.
@@ -108,5 +143,7 @@ class BestCandidates:
         best = np.lexsort((indices, -scores))[: self._keep]  # the earlier of two equals
         self.indices, self.scores = indices[best], scores[best]
         self.codes = np.concatenate([self.codes, codes])[best]
+        if self._path is None:
+            return
         with staged_file(self._path) as staging, staging.open("wb") as file:
             np.savez(file, seen=self.seen, indices=self.indices, scores=self.scores, codes=self.codes)

@@ -1,23 +1,17 @@
-"""What somebody asks a model to draw, whether in a command or in Python."""
+"""What somebody asks a model to draw, whether in a command or in Python; whether it makes sense, whatever the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from pydantic import ValidationError
 
-from vqgan_cli.core.artifacts import Transformer
-from vqgan_cli.core.condition import MapEncoder
-from vqgan_cli.core.data.codes_format import description_path
+from vqgan_cli.core.config import ExperimentConfig, SamplingConfig
 from vqgan_cli.core.errors import UsageError
-from vqgan_cli.core.generation.inputs import completion, maps_of_codes, maps_of_files, variation
-from vqgan_cli.core.generation.templates import Template
-from vqgan_cli.core.sampling.sampler import SamplingSettings
-from vqgan_cli.core.sizes import require_multiples
+from vqgan_cli.core.schema import problems_of
 
-__all__ = ["Request", "image_size", "sampling_settings", "templates_of"]
+__all__ = ["CommandRequest", "Request", "require_sense"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +32,12 @@ class Request:
         condition: maps for a model that draws by maps: file, folder, glob, list of paths, or codes file.
         from_images: ``condition`` names pictures, from which the maps are computed.
         complete: photo of which the ``known`` part is kept.
-        known: text of ``--known``, see `parse_known`.
+        known: which part that is, see `parse_known`.
         blend: keep the known pixels themselves, with a soft seam.
         variations: photo of which a share ``strength`` of the codes is drawn anew.
         strength: 0 to 1.
+        keep: share of the candidates of a class that stays after rejection; None: no rejection.
+        scorer: classifier for the rejection, see `load_scorer`; None: `DEFAULT_SCORER`.
     """
 
     images: int = 8
@@ -61,114 +57,77 @@ class Request:
     blend: bool = False
     variations: Path | None = None
     strength: float = 0.5
+    keep: float | None = None
+    scorer: str | None = None
+
+    def called(self, field: str) -> str:
+        """What messages call a field: as whoever asked did, which is by its name here."""
+        return field
 
 
-def image_size(options: Request, model: Transformer) -> tuple[int, int] | None:
-    """(height, width) in pixels that was asked for; None: nothing was.
-
-    Raises:
-        UsageError: it is no multiple of the model's f.
-    """
-    if options.size is None:
-        return None
-    f = model.tokenizer.downsampling
-    height, width = options.size
-    if min(height, width) < 1:
-        raise UsageError(f"--size {height}x{width}: there are no such images")
-    require_multiples(height, width, f, "model")
-    return height, width
+_OPTIONS = {"guidance": "--cfg", "guidance_schedule": "--cfg-schedule", "from_images": "--from-image"}
+"""Options that are called otherwise than the field."""
 
 
-def templates_of(
-    options: Request,
-    model: Transformer,
-    size: tuple[int, int] | None,
-    skip: Callable[[str, str], None],
-) -> list[Template]:
-    """What images start from, in the order in which they are drawn.
+class CommandRequest(Request):
+    """A request by the options of ``vqgan generate``."""
 
-    Args:
-        options: what was asked for.
-        model: that draws.
-        size: of `image_size`.
-        skip: told of each map that cannot be used: its name, and why.
+    def called(self, field: str) -> str:
+        """The option of a field."""
+        return _OPTIONS.get(field) or "--" + field.replace("_", "-")
+
+
+def require_sense(request: Request) -> None:
+    """Refuse what no model could draw: values out of their bounds, and what contradicts or lacks something else.
 
     Raises:
-        UsageError: the model draws otherwise.
-        DataError: a map or a photo cannot be used.
+        UsageError: with the fields as `Request.called` calls them.
     """
-    encoder = model.map_encoder
-    if encoder is None and options.condition is not None:
-        raise UsageError(f"--condition {options.condition}: this model was trained without maps")
-    if encoder is not None and options.condition is None and not encoder.map_kind.of_whole_image:
+    called = request.called
+    for field, least in (("images", 1), ("stride", 1), ("max_batch", 1), ("seed", 0)):
+        if getattr(request, field) < least:
+            raise UsageError(f"{called(field)} {getattr(request, field)} is below {least}")
+    if not 0 <= request.strength <= 1:
+        raise UsageError(f"{called('strength')} {request.strength:g} is not between 0 and 1")
+    _require_sampling(request)
+    if request.complete is not None and request.variations is not None:
         raise UsageError(
-            f"this model draws by {encoder.map_kind.name} maps, and none is given",
-            hint="name a file or a folder: --condition MAP",
+            f"{called('complete')} and {called('variations')} exclude each other: each starts from one photo"
         )
-    maps: list[Template] = []
-    if encoder is not None and encoder.map_kind.of_whole_image:
-        return [_by_size(options, model, encoder, size)]
-    if options.condition is not None:
-        if _names_codes(options.condition, encoder):
-            if size is not None:
-                raise UsageError("--size: codes have a size of their own", hint="leave it out")
-            maps = maps_of_codes(Path(options.condition), model)
-        else:
-            maps = maps_of_files(options.condition, model, size, from_images=options.from_images, skip=skip)
-    photo = options.complete or options.variations
-    f = model.tokenizer.downsampling
-    if photo is None:
-        grid = (size[0] // f, size[1] // f) if size else model.prior.spec.grid
-        return maps or [Template(grid)]
-    if len(maps) > 1:
-        raise UsageError("--complete and --variations take one map, that of the photo")
-    map_ = maps[0] if maps else None
-    if map_ is not None:
-        size = (map_.grid[0] * f, map_.grid[1] * f)
-    if options.complete is not None:
-        return [completion(photo, options.known, model, size, f if options.blend else None, map_)]
-    return [variation(photo, options.strength, model, size, map_)]
-
-
-def _names_codes(condition: str, encoder: MapEncoder | None) -> bool:
-    """Whether a path is one of codes; depth comes in files of the same suffix, but has no description beside it."""
-    path = Path(condition)
-    maps = encoder.map_kind.suffixes if encoder is not None else ()
-    return path.suffix == ".npy" and (".npy" not in maps or description_path(path).exists())
-
-
-def _by_size(
-    options: Request, model: Transformer, encoder: MapEncoder, size: tuple[int, int] | None
-) -> Template:
-    """A template whose map follows from the size of the image."""
-    if options.condition is not None or options.complete is not None or options.variations is not None:
-        raise UsageError("a model of coordinates needs no map and takes no photo")
-    f = encoder.downsampling
-    height, width = size or tuple(side * f for side in model.prior.spec.grid)
-    map_ = encoder.map_kind.compute(np.zeros((height, width, 3), np.uint8))
-    codes = encoder.encode([map_])[0]
-    return Template((height // f, width // f), condition=lambda: codes)
-
-
-def sampling_settings(options: Request, model: Transformer) -> SamplingSettings:
-    """How to draw; what was not asked for is as the model says.
-
-    Raises:
-        UsageError: guidance, and the model knows none.
-    """
-    own = model.info.config.sampling
-    given = {
-        name: getattr(own, name) if getattr(options, name) is None else getattr(options, name)
-        for name in ("temperature", "top_k", "top_p", "guidance", "guidance_schedule")
-    }
-    spec = model.prior.spec
-    if given["guidance"] != 1 and not spec.null_condition:
-        if spec.condition == "none":
-            reason = "this model has no classes to be guided to"
-        else:
-            reason = "this model was trained without leaving classes out"
+    if request.complete is not None and not request.known:
         raise UsageError(
-            f"guidance {given['guidance']:g}: {reason}",
-            hint="--cfg 1; guidance needs a model trained with classes and --set condition.dropout=0.1",
+            f"{called('complete')} needs {called('known')}: which part of the photo is kept",
+            hint="such as top:0.5",
         )
-    return SamplingSettings(**given, stride=options.stride, max_batch=options.max_batch, seed=options.seed)
+    for field, needed in (("known", "complete"), ("blend", "complete"), ("from_images", "condition")):
+        if getattr(request, field) and getattr(request, needed) is None:
+            raise UsageError(f"{called(field)} is for {called(needed)}, which is not given")
+    _require_rejection(request)
+
+
+def _require_sampling(request: Request) -> None:
+    """The bounds are those of the config."""
+    given = {name: getattr(request, name) for name in SamplingConfig.model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        ExperimentConfig.model_validate({"sampling": given})
+    except ValidationError as error:
+        problems = problems_of(error, lambda key: request.called(key.removeprefix("sampling.")))
+        raise UsageError("; ".join(problems)) from None
+
+
+def _require_rejection(request: Request) -> None:
+    called = request.called
+    if request.keep is None:
+        if request.scorer is not None:
+            raise UsageError(
+                f"{called('scorer')} chooses among candidates, which takes {called('keep')}",
+                hint=f"such as {called('keep')} 0.05",
+            )
+        return
+    if not 0 < request.keep <= 1:
+        raise UsageError(f"{called('keep')} {request.keep:g} is not above 0 and at most 1")
+    if request.complete is not None or request.variations is not None:
+        raise UsageError(
+            f"{called('keep')} chooses among images of a class, not of a photo", hint="leave it out"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,17 +14,24 @@ import torch
 from PIL import Image
 
 from vqgan_cli.core.artifacts import ModelInfo, Transformer, load_transformer
-from vqgan_cli.core.config import SamplingConfig
 from vqgan_cli.core.data.notebook import Images
 from vqgan_cli.core.device import DTYPES
 from vqgan_cli.core.errors import ImageError, UsageError
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
+from vqgan_cli.core.generation.fitting import image_size, sampling_settings, templates_of
 from vqgan_cli.core.generation.plan import asked_classes, plan_shares
-from vqgan_cli.core.generation.request import Request, image_size, sampling_settings, templates_of
-from vqgan_cli.core.generation.work import batches_of
+from vqgan_cli.core.generation.rejection import (
+    DEFAULT_SCORER,
+    BestCandidates,
+    load_scorer,
+    require_imagenet,
+)
+from vqgan_cli.core.generation.request import Request, require_sense
+from vqgan_cli.core.generation.templates import Template
+from vqgan_cli.core.generation.work import Share, batches_of, draw_candidates
+from vqgan_cli.core.models.classifiers import ImageClassifier
 from vqgan_cli.core.models.tokenizer import Tokenizer
-from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["Drawn", "Sampler", "load_sampler"]
@@ -40,6 +48,7 @@ class Drawn(Images):
         codes: int64 [h, w] of each.
         labels: class of each; None for a model without classes.
         names: of each, as `vqgan generate` calls its file.
+        scores: probability of its class that the scorer gave each; None where none was asked.
 
     Examples:
         >>> from vqgan_cli import load_sampler
@@ -56,9 +65,11 @@ class Drawn(Images):
         codes: Sequence[npt.NDArray[np.int64]],
         labels: Sequence[int | None],
         names: Sequence[str],
+        scores: Sequence[float] | None = None,
     ) -> None:
         super().__init__(images)
         self.codes, self.labels, self.names = list(codes), list(labels), list(names)
+        self.scores = None if scores is None else list(scores)
 
 
 class Sampler:
@@ -84,6 +95,7 @@ class Sampler:
             raise UsageError(f"precision {precision!r} is not one of {', '.join(DTYPES)}")
         self._model, self._precision = model, precision
         self._names = ClassNames(model.classes, model.prior.spec.condition_size)
+        self._scorer: tuple[str, ImageClassifier] | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -128,6 +140,8 @@ class Sampler:
         blend: bool = False,
         variations: PathLike | None = None,
         strength: float = 0.5,
+        keep: float | None = None,
+        scorer: PathLike | None = None,
         stride: int = 1,
         max_batch: int = 16,
         progress: Callable[[int, int], object] | None = None,
@@ -148,18 +162,24 @@ class Sampler:
             condition: maps for a model that draws by maps: file, folder, glob, list of paths, or codes file.
             from_images: ``condition`` names pictures, from which the maps are computed.
             complete: photo of which the ``known`` part is kept, such as ``"top:0.5"``.
-            known: that part, as ``--known`` takes it.
+            known: that part: ``top``, ``bottom``, ``left`` or ``right`` with a share, as in ``"top:0.5"``;
+                ``"box:T,L,B,R"`` (what is inside) or ``"outside:T,L,B,R"``, in pixels or in shares; or the path of a
+                mask, white where the photo is known.
             blend: keep the known pixels themselves, with a soft seam.
             variations: photo of which a share ``strength`` of the codes is drawn anew.
             strength: 0 to 1.
+            keep: draw ``images / keep`` candidates of each class, and keep those that the scorer finds likeliest, the
+                best first. For models of ImageNet's 1,000 classes. None: keep everything.
+            scorer: classifier for ``keep``: ``"torchvision:NAME"`` (published weights, cached or downloaded),
+                ``"NAME:FILE"``, or the path of a torchvision classifier's state dict; None: torchvision's resnet101.
             stride: cells that the window moves at a time, for images larger than those of the training.
             max_batch: images, or cells of one large image, that are drawn at once.
-            progress: told the codes that are drawn and those of all images, many times.
+            progress: told the codes that are drawn and those of all images, candidates included, many times.
 
         Raises:
-            UsageError: the model does not draw so, or what is asked for contradicts itself.
-            ConfigError: temperature, k, p or guidance are out of their bounds.
+            UsageError: the model does not draw so, a value is out of its bounds, or one contradicts another.
             DataError: a map or a photo cannot be used.
+            WeightsError: the scorer's weights are not there, cannot be downloaded, or are none.
             MemoryLimitError: the device's memory is exhausted.
         """
         model = self._model
@@ -181,8 +201,10 @@ class Sampler:
             blend=blend,
             variations=None if variations is None else Path(variations),
             strength=strength,
+            keep=keep,
+            scorer=None if scorer is None else os.fspath(scorer),
         )
-        _require_sense(request)
+        require_sense(request)
         settings = sampling_settings(request, model)
         templates = templates_of(request, model, image_size(request, model), _refuse)
         labels = None
@@ -190,32 +212,20 @@ class Sampler:
             if isinstance(classes, str) or not isinstance(classes, Iterable):
                 classes = [classes]
             labels = asked_classes(list(classes), self._names, by_class=model.prior.spec.condition == "class")
-        plan = plan_shares(templates, model, self._names, labels=labels, images=images, keep=None, seed=seed)
-        shares = [(entry, number) for entry in plan for number in range(entry.images)]
-        starts = [entry.template for entry, _ in shares]
-        cells = sum(start.grid[0] * start.grid[1] for start in starts)
+        plan = plan_shares(templates, model, self._names, labels=labels, images=images, keep=keep, seed=seed)
+        chooser = None if keep is None else self._classifier(request)
         drawer = ImageDrawer(model, settings, self._precision, StopRequest(), preview=None)
-        codes: list[npt.NDArray[np.int64]] = []
-        pictures: list[Image.Image] = []
-        done = 0
+        told = _Told(progress, sum(entry.drawn * math.prod(entry.template.grid) for entry in plan))
+        return _all_of(plan, drawer, told) if chooser is None else _best_of(plan, drawer, chooser, told)
 
-        def watch(of_batch: int) -> None:
-            if progress is not None:
-                progress(done + of_batch, cells)
-
-        for batch in batches_of(starts, drawer):
-            part = shares[batch.start : batch.stop]
-            drawn = drawer.codes(
-                batch.start, [entry.template for entry, _ in part], [entry.label for entry, _ in part], watch
-            )
-            for (entry, _), row, picture in zip(part, drawn, drawer.pictures(drawn), strict=True):
-                photo = entry.template.photo
-                codes.append(row)
-                pictures.append(Image.fromarray(photo.finish(picture) if photo else picture))
-            done += drawn.size
-        return Drawn(
-            pictures, codes, [entry.label for entry, _ in shares], [entry.files[n] for entry, n in shares]
-        )
+    def _classifier(self, request: Request) -> ImageClassifier:
+        """The one that chooses, on the model's device; kept for the next call."""
+        require_imagenet(self._names, request.called("keep"))
+        text = request.scorer or DEFAULT_SCORER
+        if self._scorer is None or self._scorer[0] != text:
+            device = next(self._model.prior.parameters()).device
+            self._scorer = (text, load_scorer(text)[0].to(device))
+        return self._scorer[1]
 
 
 def load_sampler(
@@ -240,22 +250,58 @@ def load_sampler(
     return Sampler(load_transformer(Path(path), device), precision=precision)
 
 
-def _require_sense(request: Request) -> None:
-    """Refuse what the options of a command refuse; nothing that was asked for is left out quietly."""
-    for name, least in (("images", 1), ("max_batch", 1), ("seed", 0)):
-        if getattr(request, name) < least:
-            raise UsageError(f"{name} {getattr(request, name)} is below {least}")
-    if not 0 <= request.strength <= 1:
-        raise UsageError(f"strength {request.strength} is not between 0 and 1")
-    if request.complete is not None and request.variations is not None:
-        raise UsageError("complete and variations are two photos; a call takes one")
-    if request.complete is not None and not request.known:
-        raise UsageError("complete needs known: which part is kept, such as 'top:0.5'")
-    if request.complete is None and (request.known or request.blend):
-        raise UsageError(f"{'known' if request.known else 'blend'} is for complete, which is not given")
-    if request.from_images and request.condition is None:
-        raise UsageError("from_images is for condition, which is not given")
-    resolve(flags={f"sampling.{name}": getattr(request, name) for name in SamplingConfig.model_fields})
+class _Told:
+    """Tells whoever wants to know of the codes of all batches."""
+
+    def __init__(self, told: Callable[[int, int], object] | None, total: int) -> None:
+        self._told, self._total, self._done = told, total, 0
+
+    def within_batch(self, codes: int) -> None:
+        if self._told is not None:
+            self._told(self._done + codes, self._total)
+
+    def batch_done(self, codes: int) -> None:
+        self._done += codes
+
+
+def _all_of(plan: Sequence[Share], drawer: ImageDrawer, told: _Told) -> Drawn:
+    """Every image of a plan."""
+    shares = [(entry, number) for entry in plan for number in range(entry.images)]
+    starts = [entry.template for entry, _ in shares]
+    labels = [entry.label for entry, _ in shares]
+    codes: list[npt.NDArray[np.int64]] = []
+    pictures: list[Image.Image] = []
+    for batch in batches_of(starts, drawer):
+        part = slice(batch.start, batch.stop)
+        drawn = drawer.codes(batch.start, starts[part], labels[part], told.within_batch)
+        for start, row, picture in zip(starts[part], drawn, drawer.pictures(drawn), strict=True):
+            codes.append(row)
+            pictures.append(Image.fromarray(start.photo.finish(picture) if start.photo else picture))
+        told.batch_done(drawn.size)
+    return Drawn(pictures, codes, labels, [entry.files[number] for entry, number in shares])
+
+
+def _best_of(plan: Sequence[Share], drawer: ImageDrawer, scorer: ImageClassifier, told: _Told) -> Drawn:
+    """The images of a plan that a classifier finds likeliest, class by class, the best first."""
+
+    def draw(
+        first: int, templates: Sequence[Template], labels: Sequence[int | None]
+    ) -> npt.NDArray[np.int64]:
+        codes = drawer.codes(first, templates, labels, told.within_batch)
+        told.batch_done(codes.size)
+        return codes
+
+    codes: list[npt.NDArray[np.int64]] = []
+    scores: list[float] = []
+    for entry in plan:
+        best = BestCandidates(None, entry.images, entry.template.grid)
+        draw_candidates(entry, best, drawer, scorer, draw)
+        codes += list(best.codes)
+        scores += best.scores.tolist()
+    # One at a time, as the command does, so that the pictures are the same to the last bit.
+    pictures = [Image.fromarray(drawer.pictures(row[None])[0]) for row in codes]
+    labels = [entry.label for entry in plan for _ in range(entry.images)]
+    return Drawn(pictures, codes, labels, [name for entry in plan for name in entry.files], scores)
 
 
 def _refuse(name: str, reason: str) -> None:

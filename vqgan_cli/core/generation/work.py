@@ -5,25 +5,27 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vqgan_cli.core.batching import THREADS, Background
 from vqgan_cli.core.data.codes_writer import CodesWriter
 from vqgan_cli.core.data.images import write_image
 from vqgan_cli.core.generation.drawer import ImageDrawer
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
-from vqgan_cli.core.generation.rejection import BestCandidates
+from vqgan_cli.core.generation.rejection import BestCandidates, class_scores
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.models.classifiers import ImageClassifier
 from vqgan_cli.core.reporting import Progress, Reporter
 
-__all__ = ["SampleWork", "Share", "batches_of"]
+__all__ = ["SampleWork", "Share", "batches_of", "draw_candidates"]
+
+Codes = npt.NDArray[np.int64]
 
 
 class Share(NamedTuple):
@@ -49,6 +51,30 @@ def batches_of(templates: Sequence[Template], drawer: ImageDrawer) -> list[range
         batches.append(range(start, end))
         start = end
     return batches
+
+
+def draw_candidates(
+    entry: Share,
+    best: BestCandidates,
+    drawer: ImageDrawer,
+    scorer: ImageClassifier,
+    draw: Callable[[int, Sequence[Template], Sequence[int | None]], Codes],
+) -> None:
+    """Draw those candidates of a class that were not seen, and keep the best.
+
+    Args:
+        entry: of the class.
+        best: takes them in.
+        drawer: says how many are drawn at a time, and decodes them.
+        scorer: says how likely they are.
+        draw: draws the codes [N, h, w] of consecutive images, as `ImageDrawer.codes`.
+    """
+    assert entry.label is not None
+    while best.seen < entry.drawn:
+        count = min(drawer.batch(entry.template.grid), entry.drawn - best.seen)
+        first = entry.first + best.seen
+        codes = draw(first, [entry.template] * count, [entry.label] * count)
+        best.add(first, class_scores(scorer, drawer.pictures(codes), entry.label), codes)
 
 
 class SampleWork:
@@ -110,10 +136,10 @@ class SampleWork:
         ):
             for batch in batches:
                 codes = self._draw(
+                    progress,
                     samples[batch.start].index,
                     [templates[place] for place in batch],
                     [samples[place].label for place in batch],
-                    progress,
                 )
                 for place, row, picture in zip(batch, codes, self._drawer.pictures(codes), strict=True):
                     photo = templates[place].photo
@@ -156,26 +182,18 @@ class SampleWork:
         """The best candidates of a class, drawing those that were not drawn before."""
         self._folder.candidates.mkdir(exist_ok=True)
         path = self._folder.candidates / f"{entry.label}.npz"
-        grid = entry.template.grid
-        best = BestCandidates(path, entry.images, grid)
-        progress.skip(best.seen, grid)
-        while best.seen < entry.drawn:
-            count = min(self._drawer.batch(grid), entry.drawn - best.seen)
-            first = entry.first + best.seen
-            codes = self._draw(first, [entry.template] * count, [entry.label] * count, progress)
-            pictures = torch.from_numpy(np.stack(self._drawer.pictures(codes))).permute(0, 3, 1, 2)
-            device = next(scorer.parameters()).device
-            scores = scorer(pictures.to(device))[:, entry.label].double().cpu().numpy()
-            best.add(first, scores, codes)
+        best = BestCandidates(path, entry.images, entry.template.grid)
+        progress.skip(best.seen, entry.template.grid)
+        draw_candidates(entry, best, self._drawer, scorer, partial(self._draw, progress))
         return best
 
     def _draw(
         self,
+        progress: _CodeProgress,
         first: int,
         templates: Sequence[Template],
         labels: Sequence[int | None],
-        progress: _CodeProgress,
-    ) -> npt.NDArray[np.int64]:
+    ) -> Codes:
         self._drawer.require_going()
         codes = self._drawer.codes(first, templates, labels, progress.within_batch)
         progress.batch_done(len(labels), codes.size)
@@ -200,7 +218,7 @@ class SampleWork:
         self,
         place: int,
         sample: Sample,
-        codes: npt.NDArray[np.int64],
+        codes: Codes,
         picture: npt.NDArray[Any],
         writers: Background,
     ) -> None:

@@ -15,8 +15,9 @@ from vqgan_cli.core.artifacts import Transformer
 from vqgan_cli.core.errors import ImageError
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
+from vqgan_cli.core.generation.fitting import image_size, sampling_settings, templates_of
 from vqgan_cli.core.generation.plan import plan_shares
-from vqgan_cli.core.generation.request import Request, image_size, sampling_settings, templates_of
+from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import batches_of
 from vqgan_cli.core.interactive.background import StopButton, shown_by

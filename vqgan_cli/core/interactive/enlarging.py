@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqgan_cli.core.data.maps import enlarge, shrink
-from vqgan_cli.core.generation.request import Request, sampling_settings
+from vqgan_cli.core.generation.fitting import sampling_settings
+from vqgan_cli.core.generation.request import Request
 from vqgan_cli.core.interactive.background import StopButton, shown_by
 from vqgan_cli.core.interactive.maps import map_kind
 from vqgan_cli.core.interactive.workbench import Workbench, fitted, require_size

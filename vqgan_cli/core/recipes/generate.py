@@ -18,14 +18,15 @@ from vqgan_cli.core.data.codes import open_codes
 from vqgan_cli.core.data.codes_format import CodesMetadata
 from vqgan_cli.core.data.codes_writer import CodesWriter, require_free_target
 from vqgan_cli.core.device import resolve_device
-from vqgan_cli.core.errors import CodesError, UsageError
+from vqgan_cli.core.errors import CodesError
 from vqgan_cli.core.files import require_writable_folder, reserved
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
+from vqgan_cli.core.generation.fitting import image_size, sampling_settings, templates_of
 from vqgan_cli.core.generation.folder import Sample, SampleFolder
 from vqgan_cli.core.generation.plan import announce, asked_classes, plan_shares
-from vqgan_cli.core.generation.rejection import load_scorer
-from vqgan_cli.core.generation.request import Request, image_size, sampling_settings, templates_of
+from vqgan_cli.core.generation.rejection import DEFAULT_SCORER, load_scorer, require_imagenet
+from vqgan_cli.core.generation.request import CommandRequest
 from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import SampleWork
 from vqgan_cli.core.processes import join_processes, lost_process_named
@@ -36,7 +37,7 @@ __all__ = ["GenerateOptions", "GenerateResult", "generate"]
 
 
 @dataclass(frozen=True)
-class GenerateOptions(Request):
+class GenerateOptions(CommandRequest):
     """What to generate, how, and where to.
 
     Attributes:
@@ -44,8 +45,6 @@ class GenerateOptions(Request):
         out: folder of the images.
         classes: text of ``--class``; None: all classes in turn, in an order drawn from the seed.
         codes: codes file to write too, ``.npy``.
-        keep: share of the candidates that stays after rejection; None: no rejection.
-        scorer: classifier for the rejection, see `load_scorer`.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: see `resolve_device`.
         force: replace what is there.
@@ -55,8 +54,6 @@ class GenerateOptions(Request):
     out: Path
     classes: str | None = None
     codes: Path | None = None
-    keep: float | None = None
-    scorer: str = "torchvision:resnet101"
     precision: str = "fp32"
     device: str = "auto"
     force: bool = False
@@ -122,14 +119,11 @@ def _generate(
         seed=options.seed,
     )
     scorer, scorer_fingerprint = None, None
+    scorer_text = options.scorer or DEFAULT_SCORER
     if options.keep is not None:
-        if not names.is_imagenet:
-            raise UsageError(
-                "--keep needs a model of ImageNet's 1,000 classes in their order, which the classifier knows; "
-                f"this one has {f'{names.count} classes of its own' if names.count else 'no classes'}"
-            )
+        require_imagenet(names, options.called("keep"))
         with state.main_process_first():  # one download, not one per process
-            scorer, scorer_fingerprint = load_scorer(options.scorer)
+            scorer, scorer_fingerprint = load_scorer(scorer_text)
     files = [file for entry in plan for file in entry.files]
     made_how = {
         "vqgan": __version__,
@@ -149,7 +143,7 @@ def _generate(
         "seed": settings.seed,
         "precision": options.precision,
         "keep": options.keep,
-        "scorer": options.scorer if scorer else None,
+        "scorer": scorer_text if scorer else None,
         "scorer_fingerprint": scorer_fingerprint,
     }
     leads = state.is_main_process
