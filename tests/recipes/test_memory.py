@@ -29,11 +29,12 @@ pytestmark = pytest.mark.skipif(
 # The real program, which at its end says how much memory it had at most.
 MEASURED = """
 import sys
-from vqgan_cli.cli.app import run
-code = run(sys.argv[1:])
-with open("/proc/self/status") as status:
-    print(*(line.split()[1] for line in status if line.startswith("VmHWM:")), file=sys.stderr)
-sys.exit(code)
+from vqgan_cli.cli.app import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        print(*(line.split()[1] for line in status if line.startswith("VmHWM:")), file=sys.stderr)
 """
 
 

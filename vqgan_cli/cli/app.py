@@ -33,6 +33,7 @@ from vqgan_cli.cli.train_ae import train_ae
 from vqgan_cli.cli.train_transformer import train_transformer
 from vqgan_cli.cli.ui import ui
 from vqgan_cli.cli.upscale import upscale
+from vqgan_cli.core.allocator import keep_freed_memory
 from vqgan_cli.core.errors import LostProcessError, StoppedError, VqganError
 from vqgan_cli.core.memory import is_out_of_memory
 
@@ -139,6 +140,7 @@ def main() -> None:
     """Runs the command line of this process and exits with its code."""
     # For as long as no recipe has a better answer, such as during the import of torch.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    keep_freed_memory()
     code = run()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Of several processes: everything is written, and taking gloo's threads down may abort the process.

