@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ TINY = {
 """f = 4, attention at the second of three levels."""
 
 
-def save(path: Path, kind: str = "image", quantizer: str = "vq", **tokenizer: Any) -> Path:
+def save(
+    path: Path,
+    kind: str = "image",
+    quantizer: str = "vq",
+    provenance: Mapping[str, Any] | None = None,
+    **tokenizer: Any,
+) -> Path:
     """A tokenizer whose codebook lies where the vectors do, so that many codes are used."""
     loss: dict[str, Any] = {}
     if kind in ("segmentation", "depth"):
@@ -54,7 +61,7 @@ def save(path: Path, kind: str = "image", quantizer: str = "vq", **tokenizer: An
         elif isinstance(module.quantizer, EuclideanQuantizer):
             module.quantizer.embedding.weight.copy_(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(path, module.state_dict(), config, {"steps": 7})
+    save_tokenizer(path, module.state_dict(), config, provenance or {})
     return path
 
 

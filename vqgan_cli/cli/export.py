@@ -56,8 +56,9 @@ def export(
 ) -> None:
     """Write a model in another project's format, for use without vqgan.
 
-    What the format cannot hold is refused by name. An export.json beside the files says where they come from, and what
-    goes in and comes out. All is float32.
+    What the format cannot hold is refused by name. Beside the files, README.md is their card: what they are, where they
+    come from, and code that loads them in that project; once edited, it stays. export.json says the same for programs.
+    All is float32.
 
     diffusers: config.json and diffusion_pytorch_model.safetensors; the same codes and images.
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import html
-import math
-import re
-from collections.abc import Iterable, Sequence
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Iterable
 
-import yaml
-
-from vqgan_cli.core.artifacts import TRANSFORMER_FORMAT, parameter_counts
-from vqgan_cli.core.cards.training import figure_rows, training_rows
-from vqgan_cli.core.config import map_form
-from vqgan_cli.core.errors import VqganError
-from vqgan_cli.core.model_info import ModelInfo, about_prior, prior_spec
-from vqgan_cli.core.published.catalog import Entry, entries
+from vqgan_cli.core.cards.sections import (
+    architecture,
+    asks_for_maps,
+    figures,
+    front_matter,
+    is_transformer,
+    licence,
+    limits,
+    plain,
+    summary,
+    table,
+    training,
+)
+from vqgan_cli.core.model_info import ModelInfo
 
 __all__ = ["card_text"]
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]|#~$])")
-_LICENCE_ID = re.compile(r"[A-Za-z0-9.+-]+")
-_CLASSES_SHOWN = 20
-
-Rows = Sequence[tuple[str, str]]
 
 
 def card_text(info: ModelInfo) -> str:
@@ -38,21 +33,21 @@ def card_text(info: ModelInfo) -> str:
     """
     sections = [
         _front_matter(info),
-        f"# {_plain(info.config.name)}\n\n{_summary(info)}",
-        "## Architecture\n\n" + _table(_architecture(info)),
-        *_training(info),
-        *_figures(info),
+        f"# {plain(info.config.name)}\n\n{summary(info)}",
+        "## Architecture\n\n" + table(architecture(info)),
+        *training(info),
+        *figures(info),
         "## Use\n\nFOLDER is the folder of this file.\n\n" + _use(info),
-        "## Intended use and limits\n\n" + _limits(info),
-        "## Licence\n\n" + _licence(info),
+        "## Intended use and limits\n\n" + limits(info),
+        "## Licence\n\n" + licence(info),
         "## Identity\n\n"
-        + _table(
+        + table(
             [
                 ("fingerprint of the weights", f"`{info.fingerprint}`"),
-                ("format", f"`{_plain(info.format)}`"),
+                ("format", f"`{plain(info.format)}`"),
                 (
                     "written by",
-                    f"vqgan {_plain(str(info.provenance.get('version') or 'of unknown version'))}",
+                    f"vqgan {plain(str(info.provenance.get('version') or 'of unknown version'))}",
                 ),
             ]
         ),
@@ -61,127 +56,16 @@ def card_text(info: ModelInfo) -> str:
 
 
 def _front_matter(info: ModelInfo) -> str:
-    licence = _known_licence(info)
-    about: dict[str, Any] = {"library_name": "vqgan"}
-    if _LICENCE_ID.fullmatch(licence):
-        about["license"] = licence.lower()
-    if _is_transformer(info):
-        about["pipeline_tag"] = _pipeline(info)
-        about["tags"] = ["vqgan", "image-generation", info.config.transformer.kind]
-    else:
-        about["tags"] = ["vqgan", "image-tokenizer", info.config.tokenizer.quantizer.kind]
-    missing = "" if "license" in about else "# license: to be filled in, such as cc-by-4.0\n"
-    return f"---\n{yaml.safe_dump(about, sort_keys=False, allow_unicode=True)}{missing}---"
-
-
-def _pipeline(info: ModelInfo) -> str:
-    return "image-to-image" if _asks_for_maps(info) else "unconditional-image-generation"
-
-
-def _summary(info: ModelInfo) -> str:
-    config = info.config
-    f, tokenizer = config.tokenizer.downsampling, config.tokenizer
-    codes = f"{tokenizer.codebook_size:,} codes, one for each {f}x{f} pixels"
-    if not _is_transformer(info):
-        what = "images" if config.data.kind == "image" else f"{config.data.kind} maps"
-        return f"A tokenizer of {what} ({tokenizer.quantizer.kind} quantizer): to a grid of integers and back, {codes}."
-    kind = config.condition.kind
-    condition = {"none": "without a condition", "class": "by class"}.get(
-        kind, f"by {kind} maps" if _asks_for_maps(info) else f"by {kind}"
+    if not is_transformer(info):
+        return front_matter(info, "vqgan", ["vqgan", "image-tokenizer", info.config.tokenizer.quantizer.kind])
+    pipeline = "image-to-image" if asks_for_maps(info) else "unconditional-image-generation"
+    return front_matter(
+        info, "vqgan", ["vqgan", "image-generation", info.config.transformer.kind], pipeline=pipeline
     )
-    return (
-        f"A model that draws images {condition}: a prior ({config.transformer.kind}) over the codes of a tokenizer "
-        f"({codes}), with that tokenizer."
-    )
-
-
-def _architecture(info: ModelInfo) -> Rows:
-    config, tokenizer = info.config, info.config.tokenizer
-    side, f = config.data.size, tokenizer.downsampling
-    sides = ", ".join(map(str, tokenizer.attention_resolutions))
-    attention = f"attention where the side is {sides}" if sides else "no attention at a level"
-    counts = parameter_counts(info)
-    grid = prior_spec(info).grid if _is_transformer(info) else (side // f, side // f)
-    rows = [
-        ("images", f"{grid[0] * f}x{grid[1] * f} pixels (height x width), {tokenizer.in_channels} channels"),
-        ("codes", f"{grid[0]}x{grid[1]}, f = {f}"),
-        ("codebook", f"{tokenizer.codebook_size:,} codes, vectors of {tokenizer.codebook_dim} numbers"),
-        ("quantizer", tokenizer.quantizer.kind),
-        (
-            "encoder and decoder",
-            f"{tokenizer.channels} channels x {list(tokenizer.channel_multipliers)}, {tokenizer.res_blocks} residual "
-            f"blocks per level, {attention}",
-        ),
-    ]
-    if _is_transformer(info):
-        prior = config.transformer
-        rows += [
-            ("prior", f"{prior.kind}, {prior.layers} layers, {prior.heads} heads, width {prior.width}"),
-            ("order of the cells", prior.order),
-            ("condition", _condition(info)),
-        ]
-    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    return [*rows, ("parameters", f"{sum(counts.values()):,} ({parts})")]
-
-
-def _condition(info: ModelInfo) -> str:
-    kind, reader = info.config.condition.kind, info.config.condition.tokenizer
-    if kind == "none":
-        return "none"
-    left_out = ", left out in part of the training for guidance" if prior_spec(info).null_condition else ""
-    if kind == "class":
-        return f"{prior_spec(info).condition_size} classes{left_out}"
-    by = {
-        "own": "read by a tokenizer of their own",
-        "same": "read by the same tokenizer",
-        "none": "codes as they are",
-    }
-    return f"{kind}{' maps' if _asks_for_maps(info) else ''}, {by[reader]}{left_out}"
-
-
-def _training(info: ModelInfo) -> list[str]:
-    made = info.provenance
-    if made.get("step") is None:
-        return []
-    rows = [("data", _data_name(made.get("data")))]
-    if made.get("images") is not None:
-        rows.append(("images", f"{made['images']:,}"))
-    names = about_prior(info).classes if _is_transformer(info) else made.get("classes") or ()
-    classes = [_plain(str(name)) for name in names]
-    if classes:
-        more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
-        rows.append(("classes", f"{len(classes)}: {'; '.join(classes[:_CLASSES_SHOWN])}{more}"))
-    rows += training_rows(info, transformer=_is_transformer(info))
-    return ["## Training\n\n" + _table(rows)]
-
-
-def _figures(info: ModelInfo) -> list[str]:
-    rows = figure_rows(info.provenance.get("validation") or {}, transformer=_is_transformer(info))
-    if rows:
-        count = info.provenance.get("validation_images")
-        on = f"{count:,} held-out images" if count else "held-out images"
-        separate = info.config.data.validation_source
-        on += f" of {_data_name(separate or info.provenance.get('data'))}"
-        return [
-            "## Figures\n\n"
-            f"Of the last validation up to step {info.provenance.get('step')}, on the centres of {on}.\n\n"
-            + _table(rows, ("figure", "value"))
-        ]
-    entry = _published(info)
-    if entry is not None and entry.score is not None:
-        score = entry.score
-        return [
-            "## Figures\n\nNone were measured here. Its authors say:\n\n"
-            + _table(
-                [(f"{score.metric} on {_plain(score.data)}", f"{score.value:g} ({_plain(score.source)})")],
-                ("figure", "value"),
-            )
-        ]
-    return ["## Figures\n\nNone were measured."]
 
 
 def _use(info: ModelInfo) -> str:
-    if not _is_transformer(info):
+    if not is_transformer(info):
         read = f"images = read_images('photos/', size={info.config.data.size})\n"
         if info.config.data.kind != "image":
             return _blocks(
@@ -202,7 +86,7 @@ def _use(info: ModelInfo) -> str:
     asked, argument = "", ""
     if info.config.condition.kind == "class":
         asked, argument = "--class 0 ", "classes=0, "
-    elif _asks_for_maps(info):
+    elif asks_for_maps(info):
         asked, argument = "--condition maps/ ", "condition='maps/', "
     return _blocks(
         [f"vqgan generate --model FOLDER {asked}-n 8 --seed 0 -o samples/"],
@@ -218,101 +102,3 @@ def _use(info: ModelInfo) -> str:
 def _blocks(shell: Iterable[str], python: Iterable[str]) -> str:
     code = "\n".join(python).replace("'", '"')
     return "```bash\n" + "\n".join(shell) + f"\n```\n\n```python\n{code}\n```"
-
-
-def _limits(info: ModelInfo) -> str:
-    config = info.config
-    grid = prior_spec(info).grid if _is_transformer(info) else None
-    f = config.tokenizer.downsampling
-    bits = math.log2(config.tokenizer.codebook_size) / f**2
-    lines = [
-        f"An image becomes {bits:.3g} bits per pixel; what these cannot hold is lost: small text, faces far away, fine "
-        "texture. Do not measure or identify anything by what comes back.",
-        "It knows the kind of images that it was trained on, with the gaps and the bias that they have. Nobody has "
-        "examined these for this card.",
-    ]
-    if grid is not None:
-        lines.append(
-            f"It was trained on {grid[0] * f}x{grid[1] * f} pixels (height x width); larger images are drawn through a "
-            "window of that size, beyond which nothing in them agrees."
-        )
-        lines.append(
-            "Trained long on few images, such a model can repeat them: compare with `vqgan evaluate samples --train`. "
-            "Say of drawn images that they are drawn."
-        )
-    lines.append("Meant for: (to be filled in)")
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _licence(info: ModelInfo) -> str:
-    imported = info.provenance.get("imported")
-    if not imported:
-        return (
-            "To be filled in by whoever publishes the model; the licences of the training images count too."
-        )
-    entry = _published(info)
-    source = imported.get("source") or (str(entry.weights.remote) if entry else "")
-    rows = [
-        ("licence", _plain(_known_licence(info)) or "to be filled in: that of the source is not known here"),
-        ("made by", _plain(entry.project) if entry else ""),
-        ("published as", _plain(entry.name) if entry else ""),
-        ("trained on", _plain(entry.trained_on) if entry else ""),
-        ("source", _plain(str(source))),
-        ("file", f"{_plain(str(imported.get('file')))} ({_plain(str(imported.get('layout')))})"),
-        ("sha256 of it", f"`{_plain(str(imported.get('sha256')))}`"),
-    ]
-    return "The weights were imported; nothing in them was trained here.\n\n" + _table(
-        [(name, value) for name, value in rows if value]
-    )
-
-
-def _known_licence(info: ModelInfo) -> str:
-    imported = info.provenance.get("imported") or {}
-    entry = _published(info)
-    return str(imported.get("licence") or (entry.licence if entry else ""))
-
-
-def _published(info: ModelInfo) -> Entry | None:
-    """What the catalog says of an imported model, found by its name there or by the hash of its file."""
-    imported = info.provenance.get("imported") or {}
-    try:
-        known = entries()
-    except VqganError:  # a list of the user's own that is damaged
-        return None
-    name, mark = imported.get("published_as"), imported.get("sha256")
-    for entry in known:
-        if entry.name == name or (mark and mark == entry.weights.sha256 and not entry.weights.member):
-            return entry
-    return None
-
-
-def _is_transformer(info: ModelInfo) -> bool:
-    return info.format == TRANSFORMER_FORMAT
-
-
-def _asks_for_maps(info: ModelInfo) -> bool:
-    """Whether somebody gives the maps by which images are drawn; coordinates follow from the size."""
-    kind = info.config.condition.map_kind
-    return kind is not None and map_form(kind) != "codes"
-
-
-def _data_name(name: Any) -> str:
-    """A source without the folders that it lies in, which are private: ``photos`` of ``/home/ann/photos/``."""
-    text = str(name or "unknown data")
-    if not text.startswith("synthetic:"):
-        parts = PurePath(text).parts
-        pattern = next((at for at, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
-        text = "/".join(parts[max(0, pattern - 1) :])
-        text = text.strip("/") or "unknown data"
-    return _plain(text)
-
-
-def _plain(text: str) -> str:
-    """A text that means nothing to Markdown and HTML."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
-def _table(rows: Rows, heading: tuple[str, str] = ("", "")) -> str:
-    lines = [f"| {heading[0]} | {heading[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from vqgan_cli.core.artifacts import (
     load_transformer,
     read_model_info,
 )
+from vqgan_cli.core.cards.exports import export_card_text
+from vqgan_cli.core.cards.writing import CARD_FILE, is_users_own, marked
 from vqgan_cli.core.errors import OutputError, UsageError, did_you_mean
 from vqgan_cli.core.files import require_writable_folder, reserved, staged_folder
 from vqgan_cli.core.interop.writing.diffusers import write_diffusers
@@ -105,7 +108,13 @@ def _export(
         }
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
-    files = tuple(options.out / name for name in (*written.files, DESCRIPTION_FILE))
+        if is_users_own(options.out / CARD_FILE):
+            shutil.copyfile(options.out / CARD_FILE, folder / CARD_FILE)
+            reporter.info(f"{options.out / CARD_FILE} was edited, and stays")
+        else:
+            card = marked(export_card_text(source, written, options.part))
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    files = tuple(options.out / name for name in (*written.files, DESCRIPTION_FILE, CARD_FILE))
     reporter.facts("exported", _rows(source, files, written))
     return ExportResult(options.out, files, written.notes, description)
 

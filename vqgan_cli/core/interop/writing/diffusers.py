@@ -13,7 +13,15 @@ from torch import Tensor
 
 from vqgan_cli.core.config import TokenizerConfig
 from vqgan_cli.core.errors import OutputError
-from vqgan_cli.core.interop.writing.source import Source, Written, codebook_of, refuse, unheld_tokenizer
+from vqgan_cli.core.interop.writing.source import (
+    Source,
+    Usage,
+    Written,
+    codebook_of,
+    refuse,
+    unheld_tokenizer,
+)
+from vqgan_cli.core.interop.writing.usage import code, input_lines, picture_lines
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "diffusers_config", "diffusers_state", "write_diffusers"]
 
@@ -87,7 +95,28 @@ def write_diffusers(source: Source, folder: Path) -> Written:
         save_file(diffusers_state(source), folder / WEIGHTS_FILE, {"format": "pt"})
     except SafetensorError as error:
         raise OutputError(f"cannot write {WEIGHTS_FILE!r}: {error}") from error
-    return Written((WEIGHTS_FILE, CONFIG_FILE), tuple(_notes(source)))
+    files = {WEIGHTS_FILE: "weights, float32", CONFIG_FILE: "architecture, as diffusers describes it"}
+    return Written(files, _usage(source), tuple(_notes(source)))
+
+
+def _usage(source: Source) -> Usage:
+    tokenizer, side = source.tokenizer, source.config.data.size
+    shown = "argmax(1)  # class of each pixel" if tokenizer.makes_labels else "clamp(-1, 1)"
+    text = code(
+        ["import numpy as np", "import torch", "from diffusers import VQModel"],
+        ['model = VQModel.from_pretrained("FOLDER")'],
+        input_lines(tokenizer, source.config.data.kind, side, side),
+        [
+            "with torch.inference_mode():",
+            "    latents = model.encode(torch.from_numpy(images)).latents",
+            "    codes = model.quantize(latents)[2][2].view(len(images), *latents.shape[2:])  # int64",
+            f"    shape = (*codes.shape, {tokenizer.config.codebook_dim})",
+            "    again = model.decode(codes.flatten(), force_not_quantize=True, shape=shape).sample",
+            f"again = again.{shown}",
+        ],
+        picture_lines(tokenizer, "again.numpy()"),
+    )
+    return Usage("diffusers", "`pip install diffusers`", text)
 
 
 def diffusers_config(config: TokenizerConfig, image_size: int) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.interop.writing.onnx_checking import check_graphs
-from vqgan_cli.core.interop.writing.source import Source, Written, refuse
+from vqgan_cli.core.interop.writing.source import Source, Usage, Written, refuse
+from vqgan_cli.core.interop.writing.usage import code, input_lines, picture_lines
 from vqgan_cli.core.models.quantizers import Quantizer
 from vqgan_cli.core.models.quantizers.base import to_rows
 from vqgan_cli.core.models.quantizers.ema import EMAQuantizer
@@ -68,7 +69,33 @@ def write_onnx(source: Source, folder: Path, opset: int = DEFAULT_OPSET) -> Writ
     _save(encoder, folder / ENCODER_FILE, ["batch", "rows", "columns"], described)
     _save(decoder, folder / DECODER_FILE, ["batch", *channels, *names], described)
     check = check_graphs(tokenizer, folder / ENCODER_FILE, folder / DECODER_FILE)
-    return Written((ENCODER_FILE, DECODER_FILE), (check.summary,), {"opset": opset, "check": check.facts})
+    files = {
+        ENCODER_FILE: f"`images` to `codes`, for any batch and size, ONNX opset {opset}, float32",
+        DECODER_FILE: "`codes` to `images`, the same",
+    }
+    return Written(files, _usage(source), (check.summary,), {"opset": opset, "check": check.facts})
+
+
+def _usage(source: Source) -> Usage:
+    tokenizer, side = source.tokenizer, source.config.data.size
+    made = "int64, class of each pixel" if tokenizer.makes_labels else "float32, in [-1, 1]"
+    text = code(
+        ["import numpy as np", "import onnxruntime"],
+        [
+            'providers = ["CPUExecutionProvider"]  # or those of onnxruntime.get_available_providers()',
+            *(
+                f'{name} = onnxruntime.InferenceSession("FOLDER/{file}", providers=providers)'
+                for name, file in (("encoder", ENCODER_FILE), ("decoder", DECODER_FILE))
+            ),
+        ],
+        input_lines(tokenizer, source.config.data.kind, side, side),
+        [
+            '(codes,) = encoder.run(None, {"images": images})  # int64',
+            f'(again,) = decoder.run(None, {{"codes": codes}})  # {made}',
+        ],
+        picture_lines(tokenizer, "again"),
+    )
+    return Usage("onnx", "`pip install onnxruntime`", text)
 
 
 class _Encoder(nn.Module):

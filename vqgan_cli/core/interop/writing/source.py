@@ -18,6 +18,7 @@ from vqgan_cli.core.models.tokenizer import Tokenizer
 __all__ = [
     "DESCRIPTION_FILE",
     "Source",
+    "Usage",
     "Written",
     "codebook_of",
     "refusal",
@@ -72,16 +73,33 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """How an export is used in the project whose format it has.
+
+    Attributes:
+        library: the project.
+        needs: what must be there for the code, a phrase in Markdown.
+        code: Python that loads the files from ``FOLDER`` and uses them.
+    """
+
+    library: str
+    needs: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Written:
     """What a target wrote.
 
     Attributes:
-        files: names in the folder, the one that is loaded first.
+        files: what each is, by its name in the folder; the one that is loaded first.
+        usage: how they are loaded.
         notes: what the user should know, one sentence each.
         facts: more for the description beside the files, such as the opset.
     """
 
-    files: tuple[str, ...]
+    files: Mapping[str, str]
+    usage: Usage
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -21,6 +21,7 @@ from vqgan_cli.core.interop.writing.taming_gpt import (
     permuter,
     unused_positions,
 )
+from vqgan_cli.core.interop.writing.taming_usage import taming_usage
 from vqgan_cli.core.models.tokenizer import Tokenizer
 
 __all__ = ["CHECKPOINT_FILE", "CONFIG_FILE", "write_taming"]
@@ -69,7 +70,11 @@ def write_taming(source: Source, folder: Path) -> Written:
         state, described, notes = _net2net(source.config, source.transformer)
     torch.save({"state_dict": state}, folder / CHECKPOINT_FILE)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump({"model": described}, sort_keys=False), encoding="utf-8")
-    return Written((CHECKPOINT_FILE, CONFIG_FILE), notes)
+    files = {
+        CHECKPOINT_FILE: "weights, plain tensors under `state_dict` in a pickle, float32",
+        CONFIG_FILE: "classes and their arguments, as its `main.py` instantiates them",
+    }
+    return Written(files, taming_usage(source), notes)
 
 
 def _tokenizer(
