@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.recipes.conftest import Vqgan
-from tests.recipes.tiny_run import Trainer, log, settings, status, train, trainers
+from tests.recipes.conftest import Fork, Vqgan
+from tests.recipes.tiny_run import Trainer, fault, log, settings, status, train, trainers
 from tests.run_report.runs import page_curve, page_data, write_run
 
 
@@ -52,6 +53,28 @@ def test_resumed_run_keeps_its_curves(vqgan: Vqgan, tmp_path: Path) -> None:
     assert (steps[:4], values[:4]) == first
     sessions = json.loads((tmp_path / "out/environment.json").read_text())
     assert [session["start"] for session in sessions] == [0, 4]
+
+
+@trainers()
+def test_report_of_a_resumed_run_drops_what_is_made_again(
+    trainer: Trainer, vqgan: Vqgan, fork: Fork, tmp_path: Path
+) -> None:
+    """From the first time that it is written. Oracle: the checkpoint from which the run goes on; it is killed in a step
+    after that, long before the report would be written once more.
+    """
+    run = tmp_path / "out"
+    changes = {"sample_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9}
+    assert vqgan(*trainer.train("out", 8, **changes)).code == 0
+    kill = fault("open", "samples/.", "SIGKILL")
+    code, _, err = fork(*trainer.resume("out/checkpoints/step-00000004"), env=kill).wait()
+    assert code == -signal.SIGKILL, err
+    data = page_data((run / "report.html").read_text("utf-8"))
+    drawn = {step for chart in data["charts"] for curve in chart["curves"] for step in curve["x"]}
+    assert drawn == {1, 2, 3, 4}
+    assert data["live"]
+    assert 'data-step="4"' in (run / "report.html").read_text("utf-8")
+    assert 'data-step="6"' not in (run / "report.html").read_text("utf-8")
+    assert "at step 8" not in (run / "report.html").read_text("utf-8")  # use of the codes
 
 
 def test_report_of_a_run_that_failed(vqgan: Vqgan, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import RunVqgan
 from tests.recipes.conftest import Vqgan
-from tests.recipes.tiny_run import log, settings, status, train
+from tests.recipes.tiny_run import contents, log, settings, train
 from vqgan_cli.core.training.trackers import WANDB_ID_FILE
 
 
@@ -80,16 +80,60 @@ def test_wandb_shows_the_run_and_goes_on_with_it(run_vqgan: RunVqgan, tmp_path: 
 
 
 def test_wandb_that_does_not_know_the_user(run_vqgan: RunVqgan, tmp_path: Path) -> None:
+    """Nothing is left, not of TensorBoard either, so that the same command works as soon as wandb does."""
     pytest.importorskip("wandb")
+    pytest.importorskip("tensorboard")
     unknown = {
         "WANDB_MODE": "online",
         "WANDB_API_KEY": "",
         "HOME": str(tmp_path),
         "NETRC": str(tmp_path / "netrc"),
     }
-    done = run_vqgan(*train("run", 2), "--tracker", "wandb", env=unknown)
+    command = [*train("run", 2), "--tracker", "tensorboard", "--tracker", "wandb"]
+    done = run_vqgan(*command, env=unknown)
     assert done.returncode == 1
     assert "error: --tracker wandb cannot start:" in done.stderr
     assert "WANDB_MODE=offline" in done.stderr
     assert "Traceback" not in done.stderr
-    assert status(tmp_path / "run")["state"] == "failed"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    done = run_vqgan(*command, env={"WANDB_MODE": "offline"})
+    assert done.returncode == 0, done.stderr
+    first = contents(tmp_path / "run")
+
+    done = run_vqgan(*command, "--force", env=unknown)
+    assert done.returncode == 1
+    assert contents(tmp_path / "run") == first
+    done = run_vqgan(*command, "--force", env={"WANDB_MODE": "offline"})
+    assert done.returncode == 0, done.stderr
+    identity = (tmp_path / "run" / WANDB_ID_FILE).read_text().strip()
+    assert first[tmp_path / "run" / WANDB_ID_FILE].decode().strip() != identity
+    (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    assert folder.name.endswith(f"-{identity}")
+    assert (tmp_path / "run/wandb/latest-run").resolve() == folder
+    assert len([*(tmp_path / "run/vqgan").iterdir()]) == 1
+
+
+def test_tracker_that_cannot_start_leaves_nothing(
+    vqgan: Vqgan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same command can be given again; a run that was to be replaced, or to go on, is as it was."""
+    pytest.importorskip("tensorboard")
+    command = [*train("run", 2), "--tracker", "tensorboard"]
+    for more in ([], ["--force"], ["--resume", "--out", "run", "--steps", "3"]):
+        line = [*(command if more[:1] != ["--resume"] else ["train-ae", "--tracker", "tensorboard"]), *more]
+        before = contents(tmp_path)
+        with monkeypatch.context() as patched:
+            # The file is there by then; a writer that cannot start has no cause that a test could bring about.
+            patched.setattr("torch.utils.tensorboard.SummaryWriter.__init__", _begin_and_fail)
+            assert vqgan(*line).code == 1
+        assert contents(tmp_path) == {**before, tmp_path / "run/.lock": b""}
+        assert not (tmp_path / "run/vqgan").exists() or before
+        done = vqgan(*line)
+        assert done.code == 0, done.err
+    assert len([*(tmp_path / "run/vqgan").iterdir()]) == 2  # of --force and of --resume
+
+
+def _begin_and_fail(_writer: object, folder: str, **_options: object) -> None:
+    Path(folder).mkdir(exist_ok=True)
+    (Path(folder) / "events").touch()
+    raise ConnectionError("gone")

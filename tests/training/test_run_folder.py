@@ -99,6 +99,31 @@ def test_force_empties_the_folder_and_follows_no_link(tmp_path: Path) -> None:
     assert (outside / "kept").exists()
 
 
+def test_force_leaves_what_trackers_have_begun(tmp_path: Path) -> None:
+    """Their files of before go, and a folder without any; a link goes with what it points to."""
+    run = RunFolder(tmp_path)
+    run.begin("")
+    for path in ("vqgan/old", "wandb/old"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    (tmp_path / "wandb/latest").symlink_to(tmp_path / "wandb/old")
+    run.close()
+
+    run = RunFolder(tmp_path, force=True)
+    (tmp_path / "wandb/new").touch()
+    (tmp_path / "wandb/latest").unlink()
+    (tmp_path / "wandb/latest").symlink_to(tmp_path / "wandb/new")
+    run.begin("")
+    run.close()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "samples", "config.yaml", "wandb"}
+    assert {path.name for path in (tmp_path / "wandb").iterdir()} == {"new", "latest"}
+
+    run = RunFolder(tmp_path, force=True)
+    run.begin("")
+    run.close()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "samples", "config.yaml"}
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     """Row 9 of the fault table, in a way that stops the superuser as well."""
     (tmp_path / "file").touch()

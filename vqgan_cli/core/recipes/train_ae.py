@@ -92,7 +92,7 @@ def _train(
         seed=settings.seed,
         pin_memory=accelerator.device.type == "cuda",
     )
-    session.begin(config, settings.steps, start, options, reporter)
+    session.begin(config, settings.steps, start, best, options, reporter)
     keep_report(session.run, reporter)
     reporter.facts(f"train-ae: {config.name}", describe(experiment, options.out, start))
     outcome = train(

@@ -135,7 +135,7 @@ def _train(
     experiment.samples_seen = seen
     experiment.samples_per_step = images_per_step
 
-    session.begin(config, settings.steps, start, options, reporter)
+    session.begin(config, settings.steps, start, best, options, reporter)
     for name, used in ((TOKENIZER_FILE, info), (CONDITION_FILE, condition)):
         if session.run is not None and used is not None and not (options.out / name).exists():
             with staged_file(options.out / name) as staging:  # so that the run depends on no other

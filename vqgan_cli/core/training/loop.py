@@ -206,8 +206,6 @@ class _Loop:
     def run_until_done(self, batches: Iterator[Any]) -> Outcome:
         settings = self.settings
         reason = ""
-        if self.run is not None:
-            self.run.rewind(self.start, self.validated)
         if self.validated != self.start and self.due(settings.validate_every):
             self.validate()  # a signal had cut it short
             self.save_model()

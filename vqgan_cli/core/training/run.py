@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from vqgan_cli.core.training.loop import NO_IMPROVEMENT, LoopSettings, Outcome
 from vqgan_cli.core.training.run_folder import RunFolder
 from vqgan_cli.core.training.setup import make_accelerator
 from vqgan_cli.core.training.stopping import BY_SIGNAL, StopRequest, stopped
-from vqgan_cli.core.training.trackers import start_trackers
+from vqgan_cli.core.training.trackers import keep_wandb_id, start_trackers
 
 __all__ = [
     "RunOptions",
@@ -90,19 +90,41 @@ class Session:
     stop: StopRequest
 
     def begin(
-        self, config: ExperimentConfig, steps: int, start: int, options: RunOptions, reporter: Reporter
+        self,
+        config: ExperimentConfig,
+        steps: int,
+        start: int,
+        best: Mapping[str, float],
+        options: RunOptions,
+        reporter: Reporter,
     ) -> None:
-        """Take possession of the run folder, now that everything else is ready."""
+        """Take possession of the run folder, now that everything else is ready.
+
+        Args:
+            config: with what was found out about the data.
+            steps: to be done in all.
+            start: optimiser steps done before.
+            best: what a resumed run's checkpoint says of its validations.
+            options: of this call.
+            reporter: who listens.
+
+        Raises:
+            TrackerError: one cannot be started; nothing has been written or replaced.
+            OutputError: something cannot be removed or written.
+        """
+        if options.trackers:
+            start_trackers(self.accelerator, options.out, config, start, goes_on=options.continues_run)
         self.stop.at_once = False
-        if self.run is not None:
-            self.run.begin(dump(config))
-            for path in discard_after(self.run.checkpoints, start):
-                reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
-            record_session(self.run.path, self.accelerator, start)
-            self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
-        if options.trackers:  # they write into the run folder, so it must be ours first
-            self.accelerator.wait_for_everyone()
-            start_trackers(self.accelerator, options.out, config, start)
+        if self.run is None:
+            return
+        self.run.begin(dump(config))
+        keep_wandb_id(self.accelerator, self.run.path)
+        for path in discard_after(self.run.checkpoints, start):
+            reporter.warning(f"removed checkpoint {path.name!r}, which is beyond step {start}")
+        # Before anybody reads what is there, as the report does that follows.
+        self.run.rewind(start, int(best.get("validated", start)))
+        record_session(self.run.path, self.accelerator, start)
+        self.run.write_status("running", step=start, steps=steps, resume=options.resume_command)
 
 
 @contextmanager

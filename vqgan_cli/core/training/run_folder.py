@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,16 @@ from vqgan_cli.core.errors import OutputError
 from vqgan_cli.core.files import require_writable_folder, write_text
 from vqgan_cli.core.training.code_counts import CODE_COUNTS_FILE, read_code_counts
 
-__all__ = ["CONDITION_FILE", "TOKENIZER_FILE", "RunFolder", "is_validation", "next_free"]
+__all__ = ["CONDITION_FILE", "TOKENIZER_FILE", "TRACKER_FOLDERS", "RunFolder", "is_validation", "next_free"]
 
 TOKENIZER_FILE = "tokenizer.safetensors"
 """Copy of the tokenizer in the run folder of a transformer."""
 
 CONDITION_FILE = "condition.safetensors"
 """Copy of the maps' tokenizer there, if they have one of their own."""
+
+TRACKER_FOLDERS = {"tensorboard": "vqgan", "wandb": "wandb"}
+"""By tracker, the folder there for its files, which it writes before anything else is written."""
 
 _TRIES = 6
 
@@ -48,11 +51,21 @@ def _content(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.name != ".lock"]
 
 
+def _with_files_of_trackers(content: Iterable[Path]) -> Iterator[Path]:
+    """What is there, with single files in place of folders into which trackers will have put new ones."""
+    for entry in content:
+        if entry.name in TRACKER_FOLDERS.values() and entry.is_dir() and not entry.is_symlink():
+            yield from entry.iterdir()
+        else:
+            yield entry
+
+
 class RunFolder:
     """A run folder, locked for as long as this object lives.
 
     The lock is the kernel's: it ends with the process, however that dies. Nothing else is written or replaced before
     `begin`, so a run that fails while it opens its data leaves no trace, and no trace is in the way of the next try.
+    What trackers have written by then (see `TRACKER_FOLDERS`) stays.
 
     Attributes:
         state: the last status that was written through this object; empty before the first.
@@ -99,9 +112,8 @@ class RunFolder:
                     hint="name another folder with --out",
                 )
             # Nothing of what the user has written about a model is in the way of a new one.
-            self._replaced = [
-                entry for entry in content if entry.name != CARD_FILE or not is_users_own(entry)
-            ]
+            replaced = [entry for entry in content if entry.name != CARD_FILE or not is_users_own(entry)]
+            self._replaced = [*_with_files_of_trackers(replaced)]
         elif content and not resume:
             raise OutputError(
                 f"{str(self.path)!r} exists and is not empty",
@@ -125,8 +137,14 @@ class RunFolder:
             OutputError: something cannot be removed or written.
         """
         try:
-            for entry in self._replaced:
+            # Links last: those of a tracker that has started point to something that is there.
+            for entry in sorted(self._replaced, key=Path.is_symlink):
+                if entry.parent != self.path and entry.is_symlink() and entry.exists():
+                    continue
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            for folder in TRACKER_FOLDERS.values() if self._replaced else ():
+                with suppress(OSError):  # not there, or in use
+                    (self.path / folder).rmdir()
             self._replaced = []
             self.samples.mkdir(exist_ok=True)
         except OSError as error:
