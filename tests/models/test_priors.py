@@ -177,7 +177,24 @@ def test_half_precision(kind: str) -> None:
     if kind == "llama":
         assert prior.rotary.dtype == torch.float32
     if isinstance(prior, TransformerPrior):
-        assert prior.new_cache(1, 2).layers[0].keys.dtype == torch.bfloat16
+        # Of shapes alone, as on any device that is no CPU.
+        kept = [prior.to(device).new_cache(1, 2).layers[0].keys.dtype for device in ("cpu", "meta")]
+        assert kept == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_steps_in_half_precision(kind: str) -> None:
+    """Oracle: the logits of one pass in float32; what is kept in float32 makes steps no less exact than one pass."""
+    prior = tiny(kind, "class")
+    codes, given = inputs(prior)
+    with torch.inference_mode():
+        expected = prior(codes[:, :-1], given)
+        whole = prior.to(torch.bfloat16)(codes[:, :-1], given)
+        sequences = prior.sequences(given, codes.shape[1])
+        logits = [sequences.prefix(codes[:, :0], torch.zeros(len(codes), dtype=torch.int64))]
+        logits += [sequences.step(codes[:, place], place) for place in range(codes.shape[1] - 1)]
+    found = torch.stack(logits, 1)
+    assert (found - expected).norm() < 1.1 * (whole - expected).norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)

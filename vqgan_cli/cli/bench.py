@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Debug, Device, InferencePrecision, Json, Quiet, SetOption
+from vqgan_cli.cli.options import Debug, Device, DrawingPrecision, Json, Quiet, SetOption
 from vqgan_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def bench(
     ] = None,
     set_: SetOption = None,
     device: Device = "auto",
-    precision: InferencePrecision = "fp32",
+    precision: DrawingPrecision = "fp32",
     rounds: Annotated[
         int,
         typer.Option(

@@ -28,6 +28,7 @@ __all__ = [
     "Debug",
     "Deterministic",
     "Device",
+    "DrawingPrecision",
     "EvaluationOut",
     "Force",
     "Gpus",
@@ -159,6 +160,15 @@ InferencePrecision = Annotated[
         "--precision",
         help="Number format of the networks; the quantizer always computes in fp32. Lower precision is faster and "
         "changes some codes: bf16 1 to 2 in 100 of those of Kodak photos, with three small tokenizers.",
+    ),
+]
+
+DrawingPrecision = Annotated[
+    Literal["fp32", "bf16", "fp16", "int8"],
+    typer.Option(
+        "--precision",
+        help="Number format of the networks; the quantizer always computes in fp32. int8, on a CPU with VNNI: the "
+        "transformer multiplies integers of 8 bits, and all else is in fp32.",
     ),
 ]
 

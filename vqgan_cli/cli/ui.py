@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vqgan_cli.cli import console
-from vqgan_cli.cli.options import Debug, Device, InferencePrecision, MaxBatch, Quiet
+from vqgan_cli.cli.options import Debug, Device, DrawingPrecision, MaxBatch, Quiet
 
 __all__ = ["ui"]
 
@@ -38,7 +38,7 @@ def ui(
         typer.Option("--max-upload", min=1, metavar="MB", help="Refuse larger files, in millions of bytes."),
     ] = 50,
     max_batch: MaxBatch = 16,
-    precision: InferencePrecision = "fp32",
+    precision: DrawingPrecision = "fp32",
     device: Device = "auto",
     quiet: Quiet = False,
     debug: Debug = False,

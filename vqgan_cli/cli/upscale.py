@@ -12,8 +12,8 @@ from vqgan_cli.cli import console
 from vqgan_cli.cli.options import (
     Debug,
     Device,
+    DrawingPrecision,
     Force,
-    InferencePrecision,
     Json,
     MaxBatch,
     Quiet,
@@ -103,7 +103,7 @@ def upscale(
             "weights are downloaded or read from FILE.",
         ),
     ] = "vgg",
-    precision: InferencePrecision = "fp32",
+    precision: DrawingPrecision = "fp32",
     device: Device = "auto",
     force: Force = False,
     json: Json = False,

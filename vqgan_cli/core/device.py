@@ -47,8 +47,10 @@ def float64_device(device: torch.device | str) -> torch.device:
 
 
 def autocast_for(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which networks compute in ``fp32``, ``bf16`` or ``fp16``."""
-    dtype = None if precision == "fp32" else DTYPES[precision]  # autocast warns of float32
+    """The context in which networks compute in ``fp32``, ``bf16`` or ``fp16``; ``int8`` is of priors that draw, and all
+    else is in ``fp32`` with it.
+    """
+    dtype = None if precision in ("fp32", "int8") else DTYPES[precision]  # autocast warns of float32
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 

@@ -10,10 +10,10 @@ import typer
 from vqgan_cli.cli.options import (
     Debug,
     Device,
+    DrawingPrecision,
     EvaluationOut,
     Force,
     InferenceBatchSize,
-    InferencePrecision,
     Json,
     Quiet,
 )
@@ -68,7 +68,7 @@ def likelihood(
         ),
     ] = None,
     batch_size: InferenceBatchSize = 8,
-    precision: InferencePrecision = "fp32",
+    precision: DrawingPrecision = "fp32",
     device: Device = "auto",
     out: EvaluationOut = None,
     force: Force = False,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from vqgan_cli.core.device import DTYPES
+from vqgan_cli.core.models.priors.int8 import Int8Linear
 
 __all__ = ["Limits", "Pass", "least_seconds", "measure_limits", "wait_for"]
 
@@ -61,8 +62,10 @@ def measure_limits(device: torch.device, precision: str) -> Limits:
 
     Args:
         device: CPU or GPU.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``int8``, with the work of quantizing what is multiplied.
     """
+    if precision == "int8":
+        return Limits(_int8_rate(device), _bandwidth(device))
     dtype = DTYPES[precision]
     rates = []
     for side in _SIDES.get(device.type, _SIDES["cpu"]):
@@ -75,8 +78,20 @@ def measure_limits(device: torch.device, precision: str) -> Limits:
     )
     convolve = functools.partial(F.conv2d, image, kernels, padding=1)
     rates.append(2 * 9 * channels**2 * side**2 / _fastest(convolve, device))
+    return Limits(flops=max(rates), bandwidth=_bandwidth(device))
+
+
+def _int8_rate(device: torch.device) -> float:
+    rates = []
+    for side in _SIDES["cpu"]:
+        product = Int8Linear(torch.nn.Linear(side, side, bias=False))
+        rates.append(2 * side**3 / _fastest(functools.partial(product, torch.randn(side, side)), device))
+    return max(rates)
+
+
+def _bandwidth(device: torch.device) -> float:
     memory = torch.randn(_BYTES.get(device.type, _BYTES["cpu"]) // 4, device=device)
-    return Limits(flops=max(rates), bandwidth=4 * len(memory) / _fastest(memory.sum, device))
+    return 4 * len(memory) / _fastest(memory.sum, device)
 
 
 def _fastest(call: Callable[[], object], device: torch.device) -> float:

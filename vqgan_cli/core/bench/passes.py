@@ -27,8 +27,9 @@ class Counted:
         self._kept: list[int] = []  # tokens whose keys and values a pass reads
         self._in_blocks = sum(p.numel() for p in prior.blocks.parameters())
         self._in_head = prior.config.width * prior.spec.codebook_size
-        self._of_token = 2 * prior.config.layers * prior.config.width
-        self._bytes = next(prior.parameters()).element_size()
+        weights = [*prior.blocks.parameters(), *prior.get_submodule("head").parameters()]
+        self._read = sum(p.numel() * p.element_size() for p in weights)
+        self._of_token = 2 * prior.config.layers * prior.config.width * prior.kept_type().itemsize
 
     @property
     def tokens(self) -> int:
@@ -44,11 +45,10 @@ class Counted:
         """A pass reads the weights of blocks and head once, and what is kept. It multiplies each token with the weights
         of the blocks, and one token of each sequence with those of the head; the products of attention are left out.
         """
-        weights = self._in_blocks + self._in_head
         return [
             Pass(
                 2.0 * rows * (length * self._in_blocks + self._in_head),
-                float(self._bytes * (weights + kept * self._of_token)),
+                float(self._read + kept * self._of_token),
             )
             for (rows, length), kept in zip(self.passes, self._kept, strict=True)
         ]

@@ -33,7 +33,7 @@ class Subject:
         tokenizer: on the device, in evaluation mode, float32.
         prior: on the device, in evaluation mode, float32; None for the model of a tokenizer alone.
         device: where to compute.
-        precision: of our side: ``fp32``, ``bf16`` or ``fp16``; the plain side is always float32.
+        precision: of our side: ``fp32``, ``bf16``, ``fp16`` or ``int8``; the plain side is always float32.
         trained: whether the weights are those of a model, not random ones.
     """
 

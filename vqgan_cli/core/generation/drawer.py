@@ -38,7 +38,7 @@ class ImageDrawer:
     Args:
         model: prior and tokenizer on their device; the prior is prepared for drawing, and serves for nothing else.
         settings: how to draw codes.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `DRAWING_PRECISIONS`.
         stop: ends the work between two codes.
         preview: file that shows a large image while it is drawn, a few times a minute; None to show none.
     """

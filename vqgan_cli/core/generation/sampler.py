@@ -15,7 +15,6 @@ from PIL import Image
 
 from vqgan_cli.core.artifacts import ModelInfo, Transformer, load_transformer
 from vqgan_cli.core.data.notebook import Images
-from vqgan_cli.core.device import DTYPES
 from vqgan_cli.core.errors import ImageError, UsageError
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.generation.drawer import ImageDrawer
@@ -32,12 +31,13 @@ from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import Share, batches_of, draw_candidates
 from vqgan_cli.core.models.classifiers import ImageClassifier
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.sampling.preparing import DRAWING_PRECISIONS, require_precision
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["Drawn", "Sampler", "load_sampler"]
 
 PathLike = str | os.PathLike[str]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -91,8 +91,9 @@ class Sampler:
     """
 
     def __init__(self, model: Transformer, *, precision: Precision = "fp32") -> None:
-        if precision not in DTYPES:
-            raise UsageError(f"precision {precision!r} is not one of {', '.join(DTYPES)}")
+        if precision not in DRAWING_PRECISIONS:
+            raise UsageError(f"precision {precision!r} is not one of {', '.join(DRAWING_PRECISIONS)}")
+        require_precision(next(model.prior.parameters()).device, precision)
         self._model, self._precision = model, precision
         self._names = ClassNames(model.classes, model.prior.spec.condition_size)
         self._scorer: tuple[str, ImageClassifier] | None = None
@@ -236,7 +237,7 @@ def load_sampler(
     Args:
         path: a weights file, a run folder, or the name of a published model that was pulled.
         device: ``cpu``, ``cuda``, or ``auto`` for the fastest that there is.
-        precision: of the numbers; ``bf16`` is faster on most GPUs and many CPUs.
+        precision: of the numbers; ``bf16`` is faster on most GPUs and many CPUs, ``int8`` on many CPUs.
 
     Raises:
         ModelError: the file is missing, damaged, or no transformer.

@@ -25,6 +25,7 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.generation.class_names import ClassNames
 from vqgan_cli.core.model_info import about_prior
 from vqgan_cli.core.models.tokenizer import Tokenizer
+from vqgan_cli.core.sampling.preparing import require_precision
 
 __all__ = ["MAX_PIXELS", "TOOLS", "Workbench", "fitted", "load_workbench", "read_photo", "require_size"]
 
@@ -45,7 +46,7 @@ class Workbench:
         info: what its file says.
         tokenizer: images to codes and back.
         transformer: draws codes; None where the model is a tokenizer alone.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `vqgan_cli.core.sampling.preparing.DRAWING_PRECISIONS`.
         max_batch: images, or codes of one large image, drawn at a time.
         turn: held by who computes with the model.
     """
@@ -143,13 +144,14 @@ def load_workbench(
     Args:
         path: a weights file, a run folder, or a name of a published model; a transformer or a tokenizer.
         device: where it computes.
-        precision: of the networks.
+        precision: one of `DRAWING_PRECISIONS`.
         max_batch: see `Workbench`.
 
     Raises:
         ModelError: there is no such model, or it is damaged.
-        UsageError: it is a tokenizer of maps.
+        UsageError: it is a tokenizer of maps, or nothing can be drawn in the precision there.
     """
+    require_precision(device, precision)
     info = read_model_info(path)
     if info.format == TRANSFORMER_FORMAT:
         transformer = load_transformer(path, device)

@@ -20,6 +20,7 @@ from vqgan_cli.core.plots import Dots, plot
 from vqgan_cli.core.presets import resolve
 from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.sampling.preparing import require_precision
 
 __all__ = ["BenchOptions", "BenchResult", "bench"]
 
@@ -36,7 +37,7 @@ class BenchOptions:
         overrides: ``section.key=value`` for the preset.
         model: a model file or run folder.
         device: see `resolve_device`.
-        precision: of our side: ``fp32``, ``bf16`` or ``fp16``.
+        precision: of our side: ``fp32``, ``bf16``, ``fp16``, or for works that draw ``int8``.
         rounds: calls of each way that are timed.
         plot: an SVG file to write; None: none.
     """
@@ -89,6 +90,7 @@ def bench(options: BenchOptions, reporter: Reporter) -> BenchResult:
         VqganError: see `vqgan_cli.core.errors`.
     """
     device = resolve_device(options.device)
+    require_precision(device, options.precision)
     if options.plot is not None:
         require_writable_folder(options.plot.parent)
     if options.model is not None:
@@ -99,10 +101,18 @@ def bench(options: BenchOptions, reporter: Reporter) -> BenchResult:
     _require_pictures(subject)
     kinds = []
     for name in options.works:
-        if WORKS[name].needs_prior and subject.prior is None and options.everything:
+        draws = WORKS[name].draws
+        if draws and subject.prior is None and options.everything:
             reporter.info(f"{name} is left out: {subject.name} has no transformer")
             continue
-        if WORKS[name].needs_prior:
+        if options.precision == "int8" and not draws:
+            if not options.everything:
+                raise UsageError(
+                    f"precision int8 is of drawing, not of {name}", hint="measure sample or window"
+                )
+            reporter.info(f"{name} is left out: precision int8 is of drawing")
+            continue
+        if draws:
             subject.require_prior()
         WORKS[name].check(subject, options.settings)
         kinds.append(WORKS[name])

@@ -29,6 +29,7 @@ from vqgan_cli.core.metrics.codebook import CodebookUsage
 from vqgan_cli.core.metrics.likelihood import code_nats
 from vqgan_cli.core.processes import in_one_process
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.sampling.preparing import prepare_to_draw, require_precision
 from vqgan_cli.core.tokenizer_inputs import utf8
 
 __all__ = ["EvaluateLikelihoodOptions", "LikelihoodEvaluation", "evaluate_likelihood"]
@@ -49,7 +50,7 @@ class EvaluateLikelihoodOptions:
         labels: csv or json file with the class of each image; None: the folders are the classes.
         limit: at most so many images, from the first.
         batch_size: images at a time.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `vqgan_cli.core.sampling.preparing.DRAWING_PRECISIONS`.
         device: see `resolve_device`.
         out: folder of the report; None: no report.
         force: replace a report that is there.
@@ -99,7 +100,10 @@ def evaluate_likelihood(options: EvaluateLikelihoodOptions, reporter: Reporter) 
         memory_errors(f"with --batch-size {options.batch_size}", "lower --batch-size"),
     ):
         device = resolve_device(options.device)
+        require_precision(device, options.precision)
         model = load_transformer(options.model, device)
+        if options.precision == "int8":
+            prepare_to_draw(model.prior, "int8")
         if options.codes is not None:
             asked = codes_of_file(options.codes, model, options.limit)
         else:

@@ -31,6 +31,7 @@ from vqgan_cli.core.generation.templates import Template
 from vqgan_cli.core.generation.work import SampleWork
 from vqgan_cli.core.processes import join_processes, lost_process_named
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.sampling.preparing import require_precision
 from vqgan_cli.core.training.stopping import StopRequest
 
 __all__ = ["GenerateOptions", "GenerateResult", "generate"]
@@ -45,7 +46,7 @@ class GenerateOptions(CommandRequest):
         out: folder of the images.
         classes: text of ``--class``; None: all classes in turn, in an order drawn from the seed.
         codes: codes file to write too, ``.npy``.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `vqgan_cli.core.sampling.preparing.DRAWING_PRECISIONS`.
         device: see `resolve_device`.
         force: replace what is there.
     """
@@ -82,6 +83,7 @@ def generate(options: GenerateOptions, reporter: Reporter) -> GenerateResult:
     if options.codes is not None and options.codes.suffix != ".npy":
         require_free_target(options.codes)
     state, device = join_processes(resolve_device(options.device))
+    require_precision(device, options.precision)
     read_model_info(options.model)  # a name that is wrong leaves no folder behind
     for folder in {options.out, options.codes.parent if options.codes else options.out}:
         require_writable_folder(folder)

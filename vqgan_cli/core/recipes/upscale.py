@@ -28,6 +28,7 @@ from vqgan_cli.core.memory import memory_errors
 from vqgan_cli.core.pretrained import perceptual_network
 from vqgan_cli.core.processes import join_processes, lost_process_named, of_first
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.sampling.preparing import require_precision
 from vqgan_cli.core.sampling.sampler import SamplingSettings
 from vqgan_cli.core.training.stopping import StopRequest
 from vqgan_cli.core.upscaling.comparison import compare, read_reference
@@ -63,7 +64,7 @@ class UpscaleOptions:
         tokenizer_only: bicubic enlargement through the tokenizer, the baseline.
         reference: large original, or a folder of them by name, to compare with.
         perceptual: network of the perceptual distance, see `perceptual_network`.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `vqgan_cli.core.sampling.preparing.DRAWING_PRECISIONS`.
         device: see `resolve_device`.
         force: replace what is there.
     """
@@ -144,6 +145,7 @@ def upscale(options: UpscaleOptions, reporter: Reporter) -> UpscaleResult:
         VqganError: see `vqgan_cli.core.errors`; `StoppedError` after a signal, when what is done is kept.
     """
     state, device = join_processes(resolve_device(options.device))
+    require_precision(device, options.precision)
     read_model_info(options.model)  # a name that is wrong leaves no folder behind
     with _claimed(options, reporter) if state.is_main_process else nullcontext(list[_Job]()) as jobs:
         return _upscale(options, of_first(jobs), state, device, reporter)

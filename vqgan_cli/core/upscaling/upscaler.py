@@ -31,7 +31,7 @@ class Upscaler:
     Args:
         model: with low-resolution conditions; its prior is prepared for drawing, and serves for nothing else.
         settings: how codes are drawn.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: one of `DRAWING_PRECISIONS`.
         reconstruct: bicubic enlargement passed through the tokenizer, without the prior: the baseline.
         consistent: back-project each result, so that its small version is the picture given.
         stop: ends the work between two codes.

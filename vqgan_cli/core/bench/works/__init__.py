@@ -27,12 +27,12 @@ class Kind:
 
     Attributes:
         works: its rows, each built when the one before is measured.
-        needs_prior: whether a tokenizer alone cannot do it.
+        draws: whether a prior draws codes, for which a tokenizer alone does not do.
         check: raises a `UsageError` for what cannot be measured, before anything is.
     """
 
     works: Callable[[Subject, BenchSettings], Iterator[Work]]
-    needs_prior: bool = False
+    draws: bool = False
     check: Callable[[Subject, BenchSettings], None] = _nothing_to_check
 
 
@@ -40,7 +40,7 @@ WORKS: dict[str, Kind] = {
     "encode": Kind(encode_works),
     "decode": Kind(decode_works),
     "train": Kind(train_works, check=check_training),
-    "sample": Kind(sample_works, needs_prior=True),
-    "window": Kind(window_works, needs_prior=True, check=check_window),
+    "sample": Kind(sample_works, draws=True),
+    "window": Kind(window_works, draws=True, check=check_window),
     "io": Kind(io_works),
 }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PackedLinear", "can_pack", "pack"]
+__all__ = ["OnlyDraws", "PackedLinear", "can_pack", "pack"]
 
 # Numbers in a weight; with fewer MKL's product takes less than the 20 microseconds of the call.
 _LEAST = 2**18
@@ -22,12 +22,32 @@ _FEWEST = 4  # rows of a product; fewer take longer, and one long row alone is s
 _ROWS = 8  # of a typical product, for which oneDNN chooses the order; any number of rows may follow
 
 
-class PackedLinear(nn.Module):
-    """What an ``nn.Linear`` computes, for inference alone.
+class OnlyDraws(nn.Module):
+    """A layer whose weight only oneDNN can read.
 
     Raises:
-        TypeError: it is moved, cast, copied, saved or loaded; only oneDNN can read its weight.
+        TypeError: it is moved, cast, copied, saved or loaded.
     """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        try:
+            # A cast to the type that it has is none.
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise _only_draws("moved or cast") from error
+
+    def _save_to_state_dict(self, *_arguments: Any) -> None:
+        raise _only_draws("saved")
+
+    def _load_from_state_dict(self, *_arguments: Any) -> None:
+        raise _only_draws("loaded")
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise _only_draws("copied or pickled")
+
+
+class PackedLinear(OnlyDraws):
+    """What an ``nn.Linear`` computes, for inference alone."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -45,22 +65,6 @@ class PackedLinear(nn.Module):
 
     def _product(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [-1], "")
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:
-        try:
-            # A cast to the type that it has is none.
-            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            raise _only_draws("moved or cast") from error
-
-    def _save_to_state_dict(self, *_arguments: Any) -> None:
-        raise _only_draws("saved")
-
-    def _load_from_state_dict(self, *_arguments: Any) -> None:
-        raise _only_draws("loaded")
-
-    def __getstate__(self) -> dict[str, Any]:
-        raise _only_draws("copied or pickled")
 
 
 def _only_draws(done: str) -> TypeError:

@@ -58,9 +58,16 @@ class TransformerPrior(Prior):
             self, condition, self.new_cache(batch, steps_to) if steps_to and batch else None, rows
         )
 
+    def kept_type(self) -> torch.dtype:
+        """Number format of keys and values that are kept: on a CPU float32, as torch's attention of one query in
+        bfloat16 takes longer there; elsewhere that of the weights.
+        """
+        weight = next(self.parameters())
+        return torch.float32 if weight.device.type == "cpu" else weight.dtype
+
     def new_cache(self, batch: int, codes: int) -> KVCache:
         """A cache for ``batch`` rows of the condition and up to ``codes`` image codes."""
-        like = next(self.parameters()).detach()
+        like = next(self.parameters()).detach().new_empty((), dtype=self.kept_type())
         heads = self.config.heads
         shape = (batch, heads, self.spec.condition_length + codes, self.config.width // heads)
         return KVCache.empty(self.config.layers, shape, like)
