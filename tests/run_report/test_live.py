@@ -50,7 +50,9 @@ def test_report_is_written_at_changes_of_state_and_now_and_then(
 
 
 def test_slow_reports_are_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: a hundredth of the time. One that takes 5 seconds is not due again for 500."""
+    """Oracle: a hundredth of the time. One that takes 5 seconds is not due again for 500, but for the first, which has
+    read what the others need not read.
+    """
     now = [0.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     written: list[float] = []
@@ -66,6 +68,22 @@ def test_slow_reports_are_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for second in range(0, 1300, 10):
         now[0] = max(now[0], second)
         report.update(False)
-    assert written == [5, 515, 1025]
+    assert written == [5, 35, 545, 1055]
     assert listener.warnings == ["report.html is not up to date: full"]
+    run.close()
+
+
+def test_each_report_reads_what_is_new(tmp_path: Path) -> None:
+    """Oracle: a line that is changed in its place, which only who reads it again would see."""
+    run = RunFolder(tmp_path / "run")
+    run.begin("name: demo\n")
+    for step in range(1, 101):
+        run.log(step, {"x": 1.0})
+    report = LiveReport(run, Reporter())
+    report.update(True)
+    with (tmp_path / "run/log.jsonl").open("r+b") as file:
+        file.write(b'{"step": 7')
+    run.log(101, {"x": 1.0})
+    report.update(True)
+    assert page_curve(tmp_path / "run/report.html", "other-0")[0] == list(range(1, 102))
     run.close()

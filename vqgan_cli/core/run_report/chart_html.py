@@ -6,8 +6,6 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from vqgan_cli.core.evaluation.figures import shown
 from vqgan_cli.core.pages.document import data_block, document, package_text
 from vqgan_cli.core.run_report.charts import Chart, Line, chart_lines, charts_of
@@ -119,21 +117,18 @@ def _labelled(curves: list[tuple[int, Line, Curve]], runs: Sequence[RunRecord]) 
 
 def _odd(label: str, curve: Curve) -> str:
     """What to know where values are no numbers."""
-    steps = curve.steps[~np.isfinite(curve.values)]
-    if not len(steps):
+    if not curve.odd:
         return ""
-    count = "1 value is" if len(steps) == 1 else f"{len(steps):,} values are"
-    return (
-        f"{label}: {count} not a finite number, at step {steps[0]:,}{' and later' if len(steps) > 1 else ''}."
-    )
+    count = "1 value is" if curve.odd == 1 else f"{curve.odd:,} values are"
+    return f"{label}: {count} not a finite number, at step {curve.odd_at[0]:,}{' and later' if curve.odd > 1 else ''}."
 
 
 def _said(curve: Curve) -> str:
     """A curve for who does not see it."""
-    least, greatest = curve.extreme(greatest=False), curve.extreme(greatest=True)
-    if least is None or greatest is None:
+    least, greatest, last = curve.extreme(greatest=False), curve.extreme(greatest=True), curve.last_finite()
+    if least is None or greatest is None or last is None:
         return "no finite value"
-    step, value = curve.finite.last()
+    step, value = last
     return (
         f"{shown(value)} at step {step:,}, least {shown(least[1])} at {least[0]:,}, "
         f"greatest {shown(greatest[1])} at {greatest[0]:,}"

@@ -22,7 +22,7 @@ def comparison(runs: Sequence[RunRecord]) -> str:
     runs = _told_apart(runs)
     names = [run.name for run in runs]
     charts, values = charts_html(runs)
-    steps = [int(curve.steps[-1]) for run in runs for curve in run.curves.values()]
+    steps = [curve.last()[0] for run in runs for curve in run.curves.values()]
     data = {"charts": values, "last": max(steps, default=1), "runs": names, "live": False}
     body = [
         f"<header>\n<h1>{len(runs)} runs compared</h1>\n{_runs(runs)}\n</header>",

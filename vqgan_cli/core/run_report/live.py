@@ -6,6 +6,7 @@ import time
 
 from vqgan_cli.core.files import write_text
 from vqgan_cli.core.reporting import Reporter
+from vqgan_cli.core.run_report.log import LogReader
 from vqgan_cli.core.run_report.page import page
 from vqgan_cli.core.run_report.pictures import FrameReader
 from vqgan_cli.core.run_report.reading import read_run
@@ -31,7 +32,8 @@ class LiveReport:
     """Writes ``report.html`` into a run folder whenever something is new there and it is time.
 
     It is written when the state of the run changes, and in between no more often than every 20 seconds, nor so often
-    that it takes more than a hundredth of the time. Whatever goes wrong is told once, and the run goes on.
+    that it takes more than a hundredth of the time; the first one, which reads all that is there, is not counted. The
+    others read what is new. Whatever goes wrong is told once, and the run goes on.
 
     Args:
         run: the folder, which this process holds.
@@ -40,8 +42,9 @@ class LiveReport:
 
     def __init__(self, run: RunFolder, reporter: Reporter) -> None:
         self._run, self._reporter = run, reporter
-        self._frames = FrameReader()
+        self._frames, self._log = FrameReader(), LogReader()
         self._next = 0.0
+        self._first = True
         self._warned = False
 
     def update(self, now: bool) -> None:
@@ -54,7 +57,7 @@ class LiveReport:
         if not now and begun < self._next:
             return
         try:
-            record = read_run(self._run.path, self._frames, state=self._run.state)
+            record = read_run(self._run.path, self._frames, self._log, state=self._run.state)
             write_text(self._run.path / REPORT_FILE, page(record))
         except Exception as error:
             # A picture of the training is never worth the training: not with a full disk, not with a bug in it.
@@ -62,4 +65,6 @@ class LiveReport:
                 self._warned = True
                 self._reporter.warning(f"{REPORT_FILE} is not up to date: {error or type(error).__name__}")
         ended = time.monotonic()
-        self._next = ended + max(_LEAST_SECONDS, (ended - begun) / _SHARE)
+        spent = 0.0 if self._first else ended - begun
+        self._first = False
+        self._next = ended + max(_LEAST_SECONDS, spent / _SHARE)

@@ -95,7 +95,7 @@ def progress_html(run: RunRecord) -> str:
 
 
 def _last_step(run: RunRecord) -> int:
-    return max((int(curve.steps[-1]) for curve in run.curves.values()), default=1)
+    return max((curve.last()[0] for curve in run.curves.values()), default=1)
 
 
 def _header(run: RunRecord) -> str:

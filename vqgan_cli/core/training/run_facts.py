@@ -6,13 +6,13 @@ import fcntl
 import json
 import os
 import shlex
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 
 from vqgan_cli.core.artifacts import MODEL_FILE, read_model_info
 from vqgan_cli.core.config import ExperimentConfig
@@ -27,7 +27,7 @@ __all__ = [
     "SavedModel",
     "describe_run",
     "is_run",
-    "log_records",
+    "log_record",
     "read_config",
     "read_state",
     "stage_of",
@@ -170,7 +170,8 @@ class _Status(BaseModel):
     unreadable_files: list[Any] = []
 
 
-_RECORD = TypeAdapter(dict[str, float | str | None])
+_LOGGED = frozenset({float, int, str, bool, type(None)})
+"""Types of the values of a line of the log."""
 
 
 def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -185,37 +186,34 @@ def _read_status(path: Path, problems: list[str]) -> dict[str, Any]:
         return {}
 
 
-def log_records(path: Path, problems: list[str]) -> Iterator[dict[str, float | str | None]]:
-    """The lines of a run's log that can be read, in order; none where there is no log, or none that can be opened,
-    which is added to the problems.
-    """
-    if not os.path.lexists(path):
-        return
+def log_record(line: bytes) -> dict[str, float | str | None] | None:
+    """A line of a run's log; None where it cannot be read: one that a process is writing, or was when it died."""
     try:
-        lines = path.open(encoding="utf-8", errors="replace")
-    except OSError as error:
-        problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
-        return
-    with lines:
-        for line in lines:
-            try:
-                record = json.loads(line)
-                _RECORD.validate_python(record)
-                int(record["step"])
-            except (ValueError, LookupError, RecursionError, TypeError, OverflowError):
-                continue  # the line that a process is writing, or was when it died
-            yield record
+        # Four times as fast as json.loads; times, which are never the same, are not kept for the next line.
+        record = from_json(line.decode("utf-8", "replace"), cache_strings="keys")
+        int(record["step"])
+        return record if _LOGGED.issuperset(map(type, record.values())) else None
+    except (ValueError, LookupError, RecursionError, TypeError, OverflowError):
+        return None
 
 
 def _read_log(path: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The newest training and validation lines, the latter's keys without their prefix."""
+    """The newest training and validation lines, the latter's keys without their prefix; none where there is no log, or
+    none that can be opened, which is added to the problems.
+    """
     training: dict[str, Any] = {}
     validation: dict[str, Any] = {}
-    for record in log_records(path, problems):
-        if is_validation(record):
-            validation = {name.removeprefix("validation/"): value for name, value in record.items()}
-        else:
-            training = record
+    if not os.path.lexists(path):
+        return training, validation
+    try:
+        with path.open("rb") as lines:
+            for record in filter(None, map(log_record, lines)):
+                if is_validation(record):
+                    validation = {name.removeprefix("validation/"): value for name, value in record.items()}
+                else:
+                    training = record
+    except OSError as error:
+        problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
     return training, validation
 
 
