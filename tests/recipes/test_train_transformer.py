@@ -277,3 +277,58 @@ def test_wrong_usage(
     assert "encoding" not in done.err
     assert_plain(done.err)
     assert {path.name for path in tmp_path.glob("run/*")} <= {".lock"}
+
+
+def test_the_size_is_that_of_the_tokenizer_unless_somebody_asks(
+    coarse: SavedTokenizer, pictures: Path, vqgan: Vqgan, tmp_path: Path
+) -> None:
+    """The tokenizer was trained at 32x32, the preset demo says 64. Oracle: the model, what it draws, and one line."""
+
+    def trained(out: str, *more: str | Path, **changes: object) -> tuple[tuple[int, int], str]:
+        done = vqgan(*train(coarse.path, out, 1, "--data", pictures, *more, **changes))
+        assert done.code == 0, done.err
+        return load_transformer(tmp_path / out).prior.spec.grid, done.err
+
+    grid, said = trained("theirs")
+    assert grid == (4, 4)
+    assert "training at 32x32, as the tokenizer was; the preset says data.size 64" in said
+    assert "--set data.size=64" in said
+    grid, said = trained("same", data__size=32)
+    assert grid == (4, 4)
+    assert "training at" not in said
+    grid, said = trained("asked", "--set", "data={size: 48}")
+    assert grid == (6, 6)
+    assert "training at 48x48, as asked; the tokenizer was trained at 32x32" in said
+    assert vqgan("generate", "-m", "asked", "-n", "1", "--device", "cpu").code == 0
+    with Image.open(next((tmp_path / "samples").glob("*-0000.png"))) as drawn:
+        assert drawn.size == (48, 48)
+
+    resume = ["train-transformer", "--resume", "--out", "asked", "--device", "cpu", "--steps", "2"]
+    done = vqgan(*resume, "--set", "data.size=32")
+    assert done.code == 2
+    assert "grid: [6, 6] in the checkpoint, [4, 4] now" in done.err
+    done = vqgan(*resume)
+    assert done.code == 0, done.err
+    assert load_transformer(tmp_path / "asked").prior.spec.grid == (6, 6)
+
+
+def test_a_size_that_cannot_be_had_is_refused(pictures: Path, vqgan: Vqgan, tmp_path: Path) -> None:
+    """No codes of the tokenizer make such an image, or the codes are there already, of another one."""
+    deep = save_tiny(tmp_path / "deep.safetensors", channel_multipliers=(1, 1, 1, 1, 1))  # type: ignore[arg-type]
+    done = vqgan(*train(deep.path, "run", 1, "--data", pictures, data__size=40))
+    assert done.code == 2
+    assert "data.size 40 is not a multiple of f = 16 of the tokenizer" in done.err
+    assert "the nearest sizes are 32 and 48" in done.err
+    for size in ("32", "32x48"):
+        assert vqgan("encode", pictures, "--ae", deep.path, "--size", size, "-o", f"{size}.npy").code == 0
+        command = train(deep.path, f"run-{size}", 1, "--codes", f"{size}.npy")
+        done = vqgan(*command, *settings(data__size=64))
+        assert done.code == 2
+        assert f"data.size is 64, and the codes are of {size if 'x' in size else '32x32'} images" in done.err
+        done = vqgan(*command)  # nothing is in its way
+        assert done.code == 0, done.err
+        assert "data.size" not in done.err
+        done = vqgan(
+            "train-transformer", "--resume", "--out", f"run-{size}", "--device", "cpu", "--steps", "2"
+        )
+        assert done.code == 0, done.err

@@ -159,6 +159,7 @@ def train_transformer(
     condition_tokenizer = _condition_tokenizer(config, condition_ae, resume_from)
 
     from vqgan_cli.cli.display import ConsoleReporter
+    from vqgan_cli.core.presets import read_overrides
 
     reporter = ConsoleReporter()
     if data is None and codes is None and not resume:
@@ -168,12 +169,15 @@ def train_transformer(
     from vqgan_cli.core.recipes.train_transformer import train_transformer as recipe
     from vqgan_cli.core.run_report.live import REPORT_FILE
 
+    # A preset has the size of the tokenizer that it describes, which may be another one than that given here.
+    size_asked = resume_from is not None or "size" in read_overrides(set_ or []).get("data", {})
     result = recipe(
         config,
         TrainTransformerOptions(
             out=run,
             tokenizer=tokenizer,
             condition_tokenizer=condition_tokenizer,
+            size=config.data.size if size_asked else None,
             device=device,
             resume_from=resume_from,
             force=force,

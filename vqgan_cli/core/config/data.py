@@ -103,7 +103,11 @@ class DataConfig(Section):
     maps: MapsConfig = Field(
         default_factory=MapsConfig, description="How maps that go with images are read or computed."
     )
-    size: Positive = Field(default=256, description="Side of the training square, in pixels.")
+    size: Positive = Field(
+        default=256,
+        description="Side of the training square, in pixels. train-transformer takes its tokenizer's; --set gives "
+        "another.",
+    )
     resize: Count = Field(
         default=0,
         description="Short side before the crop, in pixels; 0: the training size, so that the crop loses least.",

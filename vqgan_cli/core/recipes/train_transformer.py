@@ -16,7 +16,9 @@ from vqgan_cli.core.errors import UsageError
 from vqgan_cli.core.files import staged_file
 from vqgan_cli.core.reporting import Reporter
 from vqgan_cli.core.run_report.live import keep_report
+from vqgan_cli.core.sizes import nearest_multiples
 from vqgan_cli.core.training.code_batches import code_batches
+from vqgan_cli.core.training.code_sets import CodeSet
 from vqgan_cli.core.training.loop import restore_random_state, train
 from vqgan_cli.core.training.prior_data import (
     divide_images,
@@ -51,10 +53,12 @@ class TrainTransformerOptions(RunOptions):
     Attributes:
         tokenizer: model file or run folder of the first stage.
         condition_tokenizer: the same of the maps' own tokenizer; None where they have none.
+        size: side of the training square in pixels that was asked for; None: that of the tokenizer.
     """
 
     tokenizer: Path = Path()
     condition_tokenizer: Path | None = None
+    size: int | None = None
 
 
 def train_transformer(
@@ -67,22 +71,69 @@ def train_transformer(
     """
     info = read_model_info(options.tokenizer)
     condition = read_model_info(options.condition_tokenizer) if options.condition_tokenizer else None
-    config = _with_tokenizers(config, info, condition)
+    size = _size(config, options, [each for each in (info, condition) if each is not None], reporter)
+    config = _with_tokenizers(config, info, condition, size)
     with open_session(config.train_transformer, options, reporter) as session:
         return _train(config, options, info, condition, reporter, session)
 
 
+def _size(
+    config: ExperimentConfig,
+    options: TrainTransformerOptions,
+    tokenizers: list[ModelInfo],
+    reporter: Reporter,
+) -> int:
+    """Side of the training square: what was asked for, else that of the first tokenizer; says where they differ.
+
+    Raises:
+        UsageError: a tokenizer has no codes for such a square.
+    """
+    theirs, size = tokenizers[0].config.data.size, options.size or tokenizers[0].config.data.size
+    for info in tokenizers if options.size else ():
+        f = info.config.tokenizer.downsampling
+        if size % f:
+            nearest = " and ".join(each.partition("x")[0] for each in nearest_multiples(size, size, f))
+            raise UsageError(
+                f"data.size {size} is not a multiple of f = {f} of the tokenizer {str(info.path)!r}",
+                hint=f"the nearest sizes are {nearest}",
+            )
+    if config.train_transformer.codes is not None or options.resume_from is not None:
+        return size  # the codes have theirs, and what is resumed was told
+    if size != theirs:
+        reporter.info(f"training at {size}x{size}, as asked; the tokenizer was trained at {theirs}x{theirs}")
+    elif "size" in config.data.model_fields_set and config.data.size != size:
+        preset = config.data.size
+        reporter.info(
+            f"training at {size}x{size}, as the tokenizer was; the preset says data.size {preset}, which takes "
+            f"--set data.size={preset}"
+        )
+    return size
+
+
+def _require_size(codes: CodeSet, options: TrainTransformerOptions, f: int) -> None:
+    """Refuse codes of another size than was asked for.
+
+    Raises:
+        UsageError: with the size that they have.
+    """
+    height, width = (side * f for side in codes.grid)
+    if options.size is not None and (height, width) != (options.size, options.size):
+        raise UsageError(
+            f"data.size is {options.size}, and the codes are of {height}x{width} images (height x width)",
+            hint="leave data.size out, or encode at that size",
+        )
+
+
 def _with_tokenizers(
-    config: ExperimentConfig, info: ModelInfo, condition: ModelInfo | None
+    config: ExperimentConfig, info: ModelInfo, condition: ModelInfo | None, size: int
 ) -> ExperimentConfig:
-    """The experiment with the architectures and the image size of the tokenizers that are there."""
+    """The experiment with the architectures of the tokenizers that are there."""
     if info.config.data.kind != "image":
         raise UsageError(
             f"{str(info.path)!r} is a tokenizer of {info.config.data.kind} maps; the first stage of a transformer is "
             "one of pictures",
             hint="name one with --ae; that of the maps is --condition-ae",
         )
-    size = info.config.data.size
     resize = config.data.resize if config.data.resize > size else 0
     update: dict[str, Any] = {"size": size, "resize": resize, "kind": "image"}
     new_condition = config.condition
@@ -121,6 +172,8 @@ def _train(
     name, train_codes, held_out = encode_sets(
         config, parts, tokenizer, info.fingerprint, map_encoder, session, reporter
     )
+    if settings.codes is not None and options.resume_from is None:
+        _require_size(train_codes, options, tokenizer.downsampling)
     torch.manual_seed(settings.seed)  # the same weights on every process
     experiment = TransformerExperiment(
         config, train_codes, held_out, tokenizer, map_encoder, accelerator, data_name=name
