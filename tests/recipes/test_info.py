@@ -23,6 +23,7 @@ from vqgan_cli.core.artifacts import fingerprint, save_tokenizer
 from vqgan_cli.core.config import ExperimentConfig
 from vqgan_cli.core.data.codes_format import CodesMetadata
 from vqgan_cli.core.data.codes_writer import CodesWriter
+from vqgan_cli.core.models.priors.int8 import has_int8
 from vqgan_cli.core.models.tokenizer import Tokenizer
 from vqgan_cli.core.models.torchvision_compat import torchvision_mismatch
 from vqgan_cli.core.presets import dump
@@ -120,6 +121,7 @@ def test_this_machine(vqgan: Vqgan) -> None:
         assert found["versions"][name] == importlib.metadata.version(name)
     cpu = found["devices"][0]
     assert (cpu["device"], cpu["precisions"]["bf16"]) == ("cpu", "yes")
+    assert cpu["precisions"]["int8"] == ("in drawing" if has_int8() else "no")
     assert 1 <= cpu["cores"] <= (os.cpu_count() or 1)
     memory = Path("/proc/meminfo")
     if memory.is_file():

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 
 from vqgan_cli import __version__
+from vqgan_cli.core.models.priors.int8 import has_int8
 from vqgan_cli.core.models.torchvision_compat import torchvision_mismatch
 from vqgan_cli.core.pretrained import cached_weights
 
@@ -51,7 +52,7 @@ class DeviceFacts:
         name: what the maker calls it.
         memory: bytes in all; the RAM for a CPU.
         cores: those that this process may use; None for a GPU.
-        precisions: for ``fp32``, ``bf16`` and ``fp16``: ``yes``, ``no``, or what restricts it.
+        precisions: for ``fp32``, ``bf16``, ``fp16`` and on a CPU ``int8``: ``yes``, ``no``, or what restricts it.
     """
 
     device: str
@@ -129,7 +130,8 @@ def _cpu() -> DeviceFacts:
     # A container or a batch system may allow fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    precisions = {"fp32": "yes", "bf16": "yes", "fp16": "not in training"}
+    int8 = "in drawing" if has_int8() else "no"
+    precisions = {"fp32": "yes", "bf16": "yes", "fp16": "not in training", "int8": int8}
     return DeviceFacts("cpu", platform.machine(), memory, cores, precisions)
 
 
