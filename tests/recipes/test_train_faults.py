@@ -305,11 +305,12 @@ def test_stopped_in_start_up(trainer: Trainer, number: signal.Signals, fork: For
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @trainers(3)
-def test_terminated_while_importing(trainer: Trainer, run_vqgan: RunVqgan) -> None:
-    """Exit 143 without a trace of Python before any code of this program is there to answer the signal."""
-    stopped = run_vqgan(*trainer.train("run", 1), env=fault("import", "torch.nn.functional", "SIGTERM"))
-    assert (stopped.returncode, stopped.stdout) == (143, "")
+def test_terminated_while_importing(trainer: Trainer, number: signal.Signals, run_vqgan: RunVqgan) -> None:
+    """The code of the signal, without a trace of Python, before any recipe is there to answer it."""
+    stopped = run_vqgan(*trainer.train("run", 1), env=fault("import", "torch.nn.functional", number.name))
+    assert (stopped.returncode, stopped.stdout) == (128 + number, "")
     assert_plain(stopped.stderr)
 
 

@@ -103,8 +103,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: those of this process.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed, 130 interrupted, 143
-        terminated.
+        The exit code: 0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed, 129 hung up, 130 interrupted,
+        143 terminated.
     """
     try:
         try:
@@ -140,6 +140,8 @@ def main() -> None:
     """Runs the command line of this process and exits with its code."""
     # For as long as no recipe has a better answer, such as during the import of torch.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, lambda number, frame: sys.exit(129))
     keep_freed_memory()
     code = run()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
