@@ -38,7 +38,7 @@ def test_ways_run_by_turns() -> None:
         return Way(run, units=2)
 
     work = Work("w", "images", way("a", 0.01), way("b", 0.03), lambda: [Pass(1.0, 0.1)])
-    result = measure(work, 3, LIMITS, CPU, Reporter())
+    result = measure(work, 3, lambda: LIMITS, CPU, Reporter())
     assert order == ["a", "b"] * 4
     assert len(result.ratios) == 3
     assert result.ratios == sorted(result.ratios)
@@ -56,7 +56,7 @@ def test_the_slowest_other_way_is_the_limit() -> None:
         for name, seconds in (("x", 0.001), ("y", 0.02))
     }
     work = Work("w", "images", Way(lambda: time.sleep(0.04), 1), None, others=calls)
-    result = measure(work, 1, LIMITS, CPU, Reporter())
+    result = measure(work, 1, lambda: LIMITS, CPU, Reporter())
     assert result.limited_by == "y"
     assert result.share_of_limit is not None
     assert 0 < result.share_of_limit < 1
@@ -67,7 +67,7 @@ def test_long_work_runs_once_amid_the_other_way() -> None:
     """Invariant: the plain way is started up and timed before and after; each of its times makes a ratio."""
     order: list[str] = []
     ours, plain = Way(lambda: order.append("ours"), 1), Way(lambda: order.append("plain"), 1)
-    result = measure(Work("w", "codes", ours, plain, once=True), 4, LIMITS, CPU, Reporter())
+    result = measure(Work("w", "codes", ours, plain, once=True), 4, lambda: LIMITS, CPU, Reporter())
     assert order == ["plain"] * 3 + ["ours"] + ["plain"] * 2
     assert len(result.ratios) == 4
 

@@ -94,7 +94,9 @@ class Result:
         return statistics.median(self.ratios) if self.ratios else None
 
 
-def measure(work: Work, rounds: int, limits: Limits, device: torch.device, reporter: Reporter) -> Result:
+def measure(
+    work: Work, rounds: int, limits: Callable[[], Limits], device: torch.device, reporter: Reporter
+) -> Result:
     """Time all ways of some work by turns, so that what else the machine does meets all of them.
 
     A call before the first round starts things up and tells the memory; work that is done once does without.
@@ -102,7 +104,7 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
     Args:
         work: what.
         rounds: calls of each way that are timed.
-        limits: of the device.
+        limits: of the device, asked for when the times are known.
         device: where the work is done.
         reporter: hears of the progress.
     """
@@ -138,7 +140,7 @@ def measure(work: Work, rounds: int, limits: Limits, device: torch.device, repor
                 memory[name] = peak.bytes
             progress.update(number)
     each = {name: statistics.median(times) for name, times in seconds.items()}
-    limited_by, least = _limit(work, each, limits)
+    limited_by, least = _limit(work, each, limits())
     mine = seconds["ours"] * (rounds if work.once else 1)
     return Result(
         name=work.name,

@@ -117,13 +117,19 @@ def bench(options: BenchOptions, reporter: Reporter) -> BenchResult:
         WORKS[name].check(subject, options.settings)
         kinds.append(WORKS[name])
     limits = measure_limits(device, options.precision)
+
+    def best_limits() -> Limits:
+        # Measured after each work again: whatever else the machine did before may have been in the way.
+        nonlocal limits
+        limits = limits.best(measure_limits(device, options.precision))
+        return limits
+
     results: list[Result] = []
     with memory_errors(f"on {device}", "a smaller --batch-size, or --precision bf16"):
         for kind in kinds:
             rows = kind.works(subject, options.settings)
             while (work := next(rows, None)) is not None:
-                limits = limits.best(measure_limits(device, options.precision))
-                results.append(measure(work, options.rounds, limits, device, reporter))
+                results.append(measure(work, options.rounds, best_limits, device, reporter))
                 del work  # before the next is built, as both may be large
     done = BenchResult(subject.name, described(device), options.precision, limits, results)
     if options.plot is not None:
