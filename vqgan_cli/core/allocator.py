@@ -17,15 +17,16 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # names of settings, s
 _MiB = 2**20
 _KEPT_BLOCK, _KEPT = (
     1024 * _MiB,
-    2048 * _MiB - 1,
-)  # bytes; larger blocks, and free memory beyond, are given back
+    -1,
+)  # bytes of a block, larger ones are given back; free memory, without an end
 _GLIBC_BLOCK, _GLIBC_KEPT = 32 * _MiB, 64 * _MiB  # to which glibc's own thresholds grow by themselves
 _TOLD = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_")
 _GLIBC_MAPS = 65536  # blocks outside the heap, glibc's own number
 
 
 def keep_freed_memory(ahead: int = 0) -> bool:
-    """Let this process keep up to 2 GiB of freed memory, for the next image; for a process that is ours alone.
+    """Let this process keep freed memory for the next image, but for blocks of more than 1 GiB; for a process that is
+    ours alone.
 
     Args:
         ahead: bytes to be handed out by the system now, not when they are first needed.
