@@ -28,6 +28,13 @@ def by_integers(layer: nn.Linear, x: Tensor) -> Tensor:
     return (y if layer.bias is None else y + layer.bias).float()
 
 
+def test_asking_takes_no_random_number() -> None:
+    """Determinism: a training asks what its machine can do, and goes on with the same random numbers."""
+    before = torch.get_rng_state()
+    has_int8.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("shape", [(1, 96), (8, 96), (3, 1, 96), (2, 37, 96)])
 @pytest.mark.parametrize("bias", [False, True])
 def test_is_the_sum_of_integers(shape: tuple[int, ...], bias: bool) -> None:

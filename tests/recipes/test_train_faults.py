@@ -245,7 +245,8 @@ def test_output_that_cannot_be_written(trainer: Trainer, out: str, vqgan: Vqgan,
     done = vqgan(*trainer.train(out, 1))
     assert (done.code, done.out) == (1, "")
     assert f"cannot write to '{out}'" in done.err
-    assert len(done.err.splitlines()) == 2  # the message and the way out
+    lines = [line for line in done.err.splitlines() if "training at" not in line]
+    assert len(lines) == 2  # the message and the way out
     assert (tmp_path / "file").read_text() == "text"
 
 

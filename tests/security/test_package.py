@@ -23,7 +23,7 @@ IMPORTS = {
         "core/interop/reading/pickles.py"  # for the numbers of its opcodes
     },
     r"subprocess|multiprocessing|runpy|code|codeop|telnetlib|ftplib": set[str](),
-    r"ctypes": {"core/bench/memory.py"},  # for the C library's malloc_trim, which takes no address
+    r"ctypes": {"core/bench/memory.py", "core/allocator.py"},  # for settings of the C library's own memory
     r"socket|ssl|http|urllib\.(request|error)|requests|httpx|aiohttp": {
         "core/pretrained.py",
         "core/published/downloads.py",

@@ -66,6 +66,9 @@ class LogReader:
             sessions: of the run.
             problems: gets a log that cannot be opened.
         """
+        if not os.path.lexists(path):
+            self._known = _Known(_Clock(sessions))
+            return Log({}, None, None)
         try:
             with path.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -79,8 +82,7 @@ class LogReader:
                 self._known.remember(file)
         except OSError as error:
             self._known = _Known(_Clock(sessions))
-            if os.path.lexists(path):
-                problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
+            problems.append(f"{str(path)!r} cannot be read: {error.strerror or error}")
         known = self._known
         return Log({**known.curves}, known.clock.seconds, known.clock.seconds_per_step)
 

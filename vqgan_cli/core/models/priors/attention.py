@@ -164,15 +164,17 @@ class SelfAttention(nn.Module):
             assert cache is not None
             end = cache.keys.shape[2] if isinstance(start, Tensor) else start + 1
             k, v = cache.keys[:, :, :end], cache.values[:, :, :end]
+            q = q.type_as(k)
         y = F.scaled_dot_product_attention(
-            q.type_as(k),
+            q,
             k,
             v,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=mask is None and not stepping,
         )
-        return self.proj(y.transpose(1, 2).reshape(batch, length, width).type_as(x))
+        y = y.transpose(1, 2).reshape(batch, length, width)
+        return self.proj(y.type_as(x) if stepping else y)
 
 
 def step_mask(start: int | Tensor, length: int) -> Tensor | None:
